@@ -1,0 +1,215 @@
+//! Every change there is.
+
+use super::ids::*;
+use super::records::*;
+use serde::{Deserialize, Serialize};
+
+/// What the leader adds to a batch of commands: the time, made by its checked clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    pub at: Millis,
+}
+
+/// A command with who asks for it and the id under which a repeat is recognised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Random, chosen by the first asker; 0 for commands that are idempotent by themselves (products' requests).
+    pub id: u128,
+    /// Who, for events and the audit log: `admin`, `uid 0`, `instance 12`, `node primary-node`.
+    pub actor: String,
+    pub command: Command,
+}
+
+/// A change. Ids that name existing things are checked by `apply`; names, counts and lengths too, so that a bad
+/// command is refused the same way on every replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// First command of a fresh server: identity and first administrator.
+    Initialize {
+        server_uid: String,
+        administrator: User,
+    },
+    SetSettings {
+        settings: Settings,
+    },
+    /// A node became active and serves again; `expiry` rules wait 24 h if the outage was total.
+    Resume {
+        node_id: u64,
+        term: u64,
+        cause: String,
+    },
+    /// Applied by every replica at the same index: each takes its digest there.
+    DigestMark {
+        nonce: u64,
+    },
+    /// Raises the incarnation (teardown, promote, restore).
+    RaiseIncarnation,
+
+    PutMember {
+        member: Member,
+    },
+    RetireMember {
+        node_id: u64,
+    },
+    RaiseAlert {
+        alert: Alert,
+    },
+    ClearAlert {
+        key: AlertKey,
+    },
+    AcknowledgeAlert {
+        key: AlertKey,
+    },
+    /// An event that did not come from another command (address lost, failed action, …).
+    NoteEvent {
+        event: NewEvent,
+    },
+
+    PutUser {
+        user: User,
+    },
+
+    RequestAccount {
+        name: String,
+        requested_by: String,
+        smart_account: String,
+        virtual_account: String,
+    },
+    /// Approved with the keys the leader made; the account becomes active when central has certified it.
+    ApproveAccount {
+        account: AccountId,
+        keys: AccountKeys,
+    },
+    RejectAccount {
+        account: AccountId,
+        reason: String,
+    },
+    /// Central certified the account CA: chain, signer certificate, catalog and entitlements.
+    ActivateAccount {
+        account: AccountId,
+        ca_chain: Vec<Vec<u8>>,
+        signer_cert: Vec<u8>,
+        entitlements: Vec<Entitlement>,
+    },
+    DeactivateAccount {
+        account: AccountId,
+        reason: String,
+    },
+    ReactivateAccount {
+        account: AccountId,
+    },
+    /// Only when empty of instances and synchronized.
+    DeleteAccount {
+        account: AccountId,
+    },
+
+    CreateVirtualAccount {
+        account: AccountId,
+        name: String,
+    },
+    RenameVirtualAccount {
+        va: VirtualAccountId,
+        name: String,
+    },
+    /// Only when empty and not the default.
+    DeleteVirtualAccount {
+        va: VirtualAccountId,
+    },
+    /// Moves purchased quantity between two virtual accounts of one account.
+    TransferLicense {
+        license: LicenseId,
+        from: VirtualAccountId,
+        to: VirtualAccountId,
+        quantity: u64,
+    },
+
+    CreateToken {
+        va: VirtualAccountId,
+        hash: Digest32,
+        sealed: Sealed,
+        description: String,
+        expires_days: u64,
+        max_uses: u64,
+        export_controlled: bool,
+    },
+    RevokeToken {
+        token: TokenId,
+    },
+
+    /// Freezes what the next synchronization will send.
+    BeginSync {
+        account: AccountId,
+    },
+    /// Central's verified answer to `seq`.
+    CompleteSync {
+        account: AccountId,
+        seq: u64,
+        entitlements: Vec<Entitlement>,
+    },
+    /// An attempt failed; the request stays outstanding and is sent again.
+    FailSync {
+        account: AccountId,
+        seq: u64,
+        reason: String,
+    },
+
+    /// A product registers with a token; repeated with the same token and key it is the same instance.
+    Register {
+        token_hash: Digest32,
+        udi: Udi,
+        host_name: Option<String>,
+        product_type: String,
+        software_version: String,
+        certificate: IdCertificate,
+    },
+    /// A registered product's numbered request; see [`LastRequest`].
+    Numbered {
+        instance: InstanceId,
+        number: u64,
+        digest: Digest32,
+        action: InstanceAction,
+    },
+    /// An administrator removes an instance; its licenses are free at once.
+    RemoveInstance {
+        instance: InstanceId,
+    },
+    TransferInstance {
+        instance: InstanceId,
+        to: VirtualAccountId,
+    },
+}
+
+/// What a registered product may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceAction {
+    /// The counts it uses from now on, by entitlement tag; an absent license is released.
+    Authorize {
+        usage: Vec<(String, u64)>,
+    },
+    /// As before, only the date moves.
+    RenewAuthorization,
+    /// A new ID certificate, perhaps for a new key.
+    RenewCertificate {
+        certificate: IdCertificate,
+    },
+    Deregister,
+}
+
+/// What central says is purchased of one license in the account's default virtual account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entitlement {
+    pub tag: String,
+    pub name: String,
+    pub export_controlled: bool,
+    /// Empty: known to the catalog, nothing purchased.
+    pub terms: Vec<Term>,
+}
+
+/// An event before it has a place in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewEvent {
+    pub severity: Severity,
+    pub account: Option<AccountId>,
+    pub kind: String,
+    pub message: String,
+}

@@ -1,0 +1,17 @@
+//! What licenses mean: the pure core.
+//!
+//! [`State`] is plain data; [`State::apply`] is its only mutator and [`Command`] every change there is. Nothing here
+//! does IO, reads a clock, draws random numbers or depends on hashing order, so replicas that apply the same commands
+//! are equal, byte for byte.
+
+mod command;
+mod ids;
+mod outcome;
+mod records;
+mod state;
+
+pub use command::{Command, Request, Stamp};
+pub use ids::*;
+pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
+pub use records::*;
+pub use state::{Changes, State};

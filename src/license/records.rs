@@ -1,0 +1,407 @@
+//! The records that make up the state. Every record is small, and every list in one is bounded by a named limit.
+
+use super::ids::*;
+use serde::{Deserialize, Serialize};
+
+/// Counters and cluster-wide facts: one record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The newest stamp applied; state time.
+    pub now: Millis,
+    /// The highest id given out so far, one counter for all kinds of id.
+    pub last_id: u64,
+    /// The oldest and newest event still held.
+    pub first_event: u64,
+    pub last_event: u64,
+    /// Which life of this server this is (raised at teardown, promote and restore); signed into requests to central.
+    pub incarnation: u64,
+    /// Random 128-bit identity of the server, as hex; the same on all nodes and through failovers.
+    pub server_uid: String,
+    /// When licenses became servable again after an outage; expiry rules wait 24 h from here.
+    pub resumed_at: Millis,
+}
+
+/// Replicated settings (`licraft settings`). Times are in milliseconds unless the name says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Host common name of the product-facing certificate: the VIP or an FQDN. Empty until deployed.
+    pub host_common_name: String,
+    /// The virtual addresses, first one preferred. Empty when stand-alone.
+    pub vip: Vec<String>,
+    /// Base URL of the vendor's central service; empty when only files are used.
+    pub central_url: String,
+    /// Raft timing, equal on all voters.
+    pub heartbeat_ms: u64,
+    pub election_min_ms: u64,
+    pub election_max_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host_common_name: String::new(),
+            vip: Vec::new(),
+            central_url: String::new(),
+            heartbeat_ms: 50,
+            election_min_ms: 150,
+            election_max_ms: 300,
+        }
+    }
+}
+
+/// Life of a local account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccountStatus {
+    Requested,
+    Approved,
+    Active,
+    Inactive,
+    Rejected,
+}
+
+/// A secret sealed under the data nodes' sealing key (see `pki::seal`); opaque here and to the witness.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed(pub Vec<u8>);
+
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// The keys of an account: its CA (which signs ID certificates) and its answer signer, made at approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountKeys {
+    /// PKCS#10 request of the account CA, DER; what central certifies.
+    pub ca_csr: Vec<u8>,
+    pub ca_key: Sealed,
+    pub signer_key: Sealed,
+    /// From central, once registered: account CA, issuing CA, vendor root; DER, leaf first.
+    pub ca_chain: Vec<Vec<u8>>,
+    /// Certificate of the answer signer, issued by the account CA; DER, empty until registered.
+    pub signer_cert: Vec<u8>,
+}
+
+/// Where synchronization with central stands, per account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncState {
+    /// The newest sequence number begun; 0 before the first.
+    pub seq: u64,
+    /// A begun synchronization whose response has not been applied: its frozen request payload (canonical JSON) .
+    pub outstanding: Option<SyncOutstanding>,
+    pub last_success: Option<Millis>,
+    /// Last success + 30 days.
+    pub due: Option<Millis>,
+    pub last_failure: Option<(Millis, String)>,
+}
+
+/// The one request that may be outstanding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncOutstanding {
+    pub seq: u64,
+    pub begun: Millis,
+    /// Usage per license frozen at the cut: (tag, in use), sorted by tag.
+    pub usage: Vec<(String, u64)>,
+    pub instances: u64,
+}
+
+/// A local account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub id: AccountId,
+    /// Unique local name.
+    pub name: String,
+    pub requested_by: String,
+    /// Upstream smart account and virtual account it is, or wants to be, bound to.
+    pub smart_account: String,
+    pub virtual_account: String,
+    pub status: AccountStatus,
+    pub status_reason: String,
+    pub requested_at: Millis,
+    pub changed_at: Millis,
+    /// The local virtual account used when none is named.
+    pub default_va: VirtualAccountId,
+    pub keys: Option<AccountKeys>,
+    pub sync: SyncState,
+    /// Totals kept, not recounted.
+    pub instances: u64,
+}
+
+/// A local virtual account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualAccount {
+    pub id: VirtualAccountId,
+    pub account: AccountId,
+    /// Unique within the account.
+    pub name: String,
+    pub created: Millis,
+    /// Totals kept, not recounted.
+    pub instances: u64,
+}
+
+/// How a quantity is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Billing {
+    Prepaid,
+    Usage,
+}
+
+/// One purchased quantity. `end` none: perpetual.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Term {
+    pub quantity: u64,
+    pub start: Millis,
+    pub end: Option<Millis>,
+    pub billing: Billing,
+}
+
+/// A license known to this server. Comes from central's catalog; a tag not in it is an unknown license.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct License {
+    pub id: LicenseId,
+    pub account: AccountId,
+    /// The entitlement tag products ask for, unique within the account.
+    pub tag: String,
+    /// What people read.
+    pub name: String,
+    pub export_controlled: bool,
+}
+
+/// What one virtual account has and uses of one license.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    pub va: VirtualAccountId,
+    pub license: LicenseId,
+    /// At most [`super::MAX_TERMS`] terms.
+    pub terms: Vec<Term>,
+    /// Sum of the terms in force at state time; kept.
+    pub purchased: u64,
+    /// Sum over the instances of this virtual account; kept.
+    pub in_use: u64,
+    /// Net count lent (negative) or borrowed (positive) by substitution.
+    pub substitution: i64,
+    /// Since when `in_use` exceeds what covers it.
+    pub out_of_compliance_since: Option<Millis>,
+}
+
+impl Pool {
+    /// Purchased plus substituted minus in use: below zero is out of compliance.
+    #[must_use]
+    pub const fn balance(&self) -> i64 {
+        // Counts are limited to MAX_COUNT (2^40), so these casts are exact.
+        self.purchased as i64 + self.substitution - self.in_use as i64
+    }
+}
+
+/// A registration token. The token itself is stored sealed (for display) and hashed (for look-up).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    pub id: TokenId,
+    pub va: VirtualAccountId,
+    pub hash: Digest32,
+    pub sealed: Sealed,
+    pub description: String,
+    pub created: Millis,
+    pub expires: Millis,
+    /// 0: unlimited.
+    pub max_uses: u64,
+    pub uses: u64,
+    pub export_controlled: bool,
+    pub revoked: bool,
+    pub created_by: String,
+}
+
+/// Unique device identity: product id and serial number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Udi {
+    pub pid: String,
+    pub sn: String,
+}
+
+/// What is kept of an issued ID certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdCertificate {
+    /// X.509 serial number, 16 random bytes made by the leader.
+    pub serial: [u8; 16],
+    /// SHA-256 of the certified SubjectPublicKeyInfo.
+    pub key_hash: Digest32,
+    pub not_before: Millis,
+    pub not_after: Millis,
+}
+
+/// The last numbered request of an instance with its outcome, so that a lost answer can be given again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRequest {
+    pub number: u64,
+    /// SHA-256 of the request payload: the same number with another payload is refused.
+    pub digest: Digest32,
+    /// State time of the first answer; with the usage it names every date in it.
+    pub at: Millis,
+    /// Refused with this, if it was.
+    pub refused: Option<super::Reason>,
+}
+
+/// A product instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    pub id: InstanceId,
+    pub va: VirtualAccountId,
+    pub udi: Udi,
+    /// None: the product asked not to share it.
+    pub host_name: Option<String>,
+    pub product_type: String,
+    pub software_version: String,
+    pub registered: Millis,
+    pub last_contact: Millis,
+    pub certificate: IdCertificate,
+    /// Registered with this token: a repeated registration with the same token and key gets the same instance.
+    pub token: TokenId,
+    pub export_controlled: bool,
+    /// (license, count), sorted by license, no zero counts; at most [`super::MAX_LICENSES_PER_INSTANCE`].
+    pub usage: Vec<(LicenseId, u64)>,
+    /// None before the first authorization.
+    pub authorized_until: Option<Millis>,
+    pub last_request: Option<LastRequest>,
+}
+
+/// What happened, for the event log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub seq: EventSeq,
+    pub at: Millis,
+    pub severity: Severity,
+    /// The account it concerns, if one.
+    pub account: Option<AccountId>,
+    /// Stable name of the kind of event, e.g. `instance-registered`.
+    pub kind: String,
+    /// Who: a user, `uid N` on the socket, an instance, or a node.
+    pub actor: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    Informational,
+    Minor,
+    Major,
+}
+
+/// The kinds of alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AlertKind {
+    InsufficientLicenses,
+    SynchronizationOverdue,
+    SynchronizationFailed,
+    AccountPending,
+    ClusterDegraded,
+    WitnessLost,
+}
+
+/// Identity of an alert: one per kind and source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AlertKey {
+    pub kind: AlertKind,
+    /// What it is about, as shown: a license and virtual account, an account, a node.
+    pub source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    pub key: AlertKey,
+    pub severity: Severity,
+    pub account: Option<AccountId>,
+    pub raised: Millis,
+    pub due: Option<Millis>,
+    pub message: String,
+    /// What to do about it.
+    pub action: String,
+    pub acknowledged: bool,
+}
+
+/// A person who may sign in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    pub role: Role,
+    /// Argon2id, PHC string format.
+    pub password_hash: String,
+    pub must_change: bool,
+    pub created: Millis,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    SystemAdministrator,
+    SystemOperator,
+    ReadOnly,
+}
+
+/// A member of the cluster as the state knows it: who may speak to us, under which certificate node id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Raft node id, never reused.
+    pub node_id: u64,
+    pub name: String,
+    pub public_address: String,
+    /// host:port of the Raft listener.
+    pub cluster_address: String,
+    pub witness: bool,
+    pub joined: Millis,
+    pub retired: bool,
+}
+
+/// A change of the active node, for `ha history`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleChange {
+    pub at: Millis,
+    pub term: u64,
+    pub node_id: u64,
+    pub cause: String,
+}
+
+/// The name of a record: its table and its key there. Also the order of records in images and snapshots.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RecordKey {
+    Meta,
+    Settings,
+    Account(AccountId),
+    VirtualAccount(VirtualAccountId),
+    License(LicenseId),
+    Pool(VirtualAccountId, LicenseId),
+    Token(TokenId),
+    Instance(InstanceId),
+    Event(u64),
+    Alert(AlertKey),
+    User(String),
+    Member(u64),
+    RoleChange(Millis, u64),
+    Request(u128),
+}
+
+/// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    Meta(Meta),
+    Settings(Settings),
+    Account(Account),
+    VirtualAccount(VirtualAccount),
+    License(License),
+    Pool(Pool),
+    Token(Token),
+    Instance(Instance),
+    Event(Event),
+    Alert(Alert),
+    User(User),
+    Member(Member),
+    RoleChange(RoleChange),
+    Request(RequestRecord),
+}
+
+/// An administrative request already carried out, so that a repeated one gets the same outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRecord {
+    pub id: u128,
+    pub at: Millis,
+    pub outcome: super::Outcome,
+}

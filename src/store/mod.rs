@@ -1,0 +1,5 @@
+//! What survives a power cut: the Raft log, the sled image of the state, snapshot files, and the codec.
+
+mod types;
+
+pub use types::*;
