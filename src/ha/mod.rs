@@ -1,1 +1,4 @@
-//! TODO
+//! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
+
+pub mod identity;
+pub mod pairing;
