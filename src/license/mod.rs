@@ -10,7 +10,7 @@ mod outcome;
 mod records;
 mod state;
 
-pub use command::{Command, Request, Stamp};
+pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp};
 pub use ids::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
 pub use records::*;

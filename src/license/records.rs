@@ -82,6 +82,12 @@ pub struct AccountKeys {
     pub signer_cert: Vec<u8>,
 }
 
+impl AccountKeys {
+    /// What the CA key and the signer key are sealed for (the context of `pki::seal`).
+    pub const CA_KEY_CONTEXT: &str = "account ca key";
+    pub const SIGNER_KEY_CONTEXT: &str = "account signer key";
+}
+
 /// Where synchronization with central stands, per account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncState {
