@@ -15,7 +15,7 @@ mod outcome;
 mod records;
 mod state;
 
-pub use command::{Command, Request, Stamp};
+pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp};
 pub use ids::*;
 pub use limits::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
