@@ -16,6 +16,8 @@ pub struct Meta {
     pub last_event: u64,
     /// Which life of this server this is (raised at teardown, promote and restore); signed into requests to central.
     pub incarnation: u64,
+    /// State time at which this life began: twins raised to the same number differ here.
+    pub incarnation_since: Millis,
     /// Random 128-bit identity of the server, as hex; the same on all nodes and through failovers.
     pub server_uid: String,
     /// When licenses became servable again after an outage; expiry rules wait 24 h from here.
@@ -83,12 +85,20 @@ pub struct AccountKeys {
     pub signer_cert: Vec<u8>,
 }
 
+impl AccountKeys {
+    /// What the CA key and the signer key are sealed for (the context of `pki::seal`).
+    pub const CA_KEY_CONTEXT: &str = "account ca key";
+    pub const SIGNER_KEY_CONTEXT: &str = "account signer key";
+}
+
 /// Where synchronization with central stands, per account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncState {
     /// The newest sequence number begun; 0 before the first.
     pub seq: u64,
-    /// A begun synchronization whose response has not been applied: its frozen request payload (canonical JSON) .
+    /// SHA-256 of the payload of central's last applied response (at first: to the registration).
+    pub last_response: Digest32,
+    /// A begun synchronization whose response has not been applied.
     pub outstanding: Option<SyncOutstanding>,
     pub last_success: Option<Millis>,
     /// Last success + 30 days.
@@ -107,11 +117,16 @@ impl SyncState {
     }
 }
 
-/// The one request that may be outstanding.
+/// The one request that may be outstanding: all that its document says, so that any later leader sends the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncOutstanding {
     pub seq: u64,
     pub begun: Millis,
+    /// Which life of the server began it ([`Meta::incarnation`], [`Meta::incarnation_since`]).
+    pub incarnation: u64,
+    pub incarnation_since: Millis,
+    /// [`SyncState::last_response`] when it was begun.
+    pub previous: Digest32,
     /// Usage per license frozen at the cut: (tag, in use), sorted by tag.
     pub usage: Vec<(String, u64)>,
     pub instances: u64,
