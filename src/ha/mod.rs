@@ -1,1 +1,5 @@
-//! TODO
+//! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
+
+pub mod identity;
+pub mod pairing;
+pub mod status;

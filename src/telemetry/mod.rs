@@ -1,1 +1,7 @@
-//! TODO
+//! Logs, metrics and health.
+
+mod logs;
+mod metrics;
+
+pub use logs::{LogFormat, init as init_logs};
+pub use metrics::{Metrics, serve as serve_metrics};

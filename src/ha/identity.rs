@@ -1,0 +1,138 @@
+//! Who this node is: the files beside the store that make it a member of one cluster.
+
+use crate::pki::PkiError;
+use crate::pki::ca::{self, Authority};
+use crate::pki::seal::{Sealer, write_secret};
+use crate::pki::tls::Identity as TlsIdentity;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Node certificates run for 90 days and are renewed by the node itself.
+pub const NODE_CERTIFICATE_DAYS: u64 = 90;
+/// The cluster CA runs for 20 years: it is replaced by re-pairing, not by waiting.
+pub const CLUSTER_CA_DAYS: u64 = 20 * 365;
+
+const NODE_FILE: &str = "node.json";
+const SEALING_KEY: &str = "sealing.key";
+const CA_CERT: &str = "cluster-ca.pem";
+const CA_KEY: &str = "cluster-ca.key";
+const NODE_CERT: &str = "node.pem";
+const NODE_KEY: &str = "node.key";
+
+/// What a node is in its cluster; fixed until it is provisioned afresh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFile {
+    pub node_id: u64,
+    pub name: String,
+    pub witness: bool,
+    /// Random 128 bits as hex, made at `init`.
+    pub cluster_id: String,
+    pub epoch_counter: u64,
+    /// Random 128 bits as hex.
+    pub epoch_id: String,
+    /// Raft timing in force when the node joined; the replicated setting wins.
+    pub heartbeat_ms: u64,
+    pub election_min_ms: u64,
+    pub election_max_ms: u64,
+}
+
+/// All of a node's identity, read from its data directory.
+pub struct NodeIdentity {
+    pub file: NodeFile,
+    pub ca_cert: Vec<u8>,
+    /// Data nodes only.
+    pub ca: Option<Authority>,
+    /// Data nodes only.
+    pub sealer: Option<Sealer>,
+    pub tls: TlsIdentity,
+}
+
+/// Why the identity cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{what} {path}: {source}", path = path.display())]
+    Io { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{path} is damaged ({why}); restore it from a backup or provision this node afresh", path = path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+}
+
+/// Whether `data_dir` belongs to a cluster: false means the node is uninitialised.
+#[must_use]
+pub fn exists(data_dir: &Path) -> bool {
+    data_dir.join(NODE_FILE).exists()
+}
+
+impl NodeIdentity {
+    /// Reads the identity of an initialised node.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub fn load(data_dir: &Path) -> Result<Self, IdentityError> {
+        let path = data_dir.join(NODE_FILE);
+        let file: NodeFile = serde_json::from_slice(&read(&path)?)
+            .map_err(|e| IdentityError::Damaged { path: path.clone(), why: e.to_string() })?;
+        let ca_cert = read_certificate(&data_dir.join(CA_CERT))?;
+        let tls = TlsIdentity {
+            chain: vec![read_certificate(&data_dir.join(NODE_CERT))?],
+            key_pkcs8: Zeroizing::new(read(&data_dir.join(NODE_KEY))?),
+        };
+        let (ca, sealer) = if file.witness {
+            (None, None)
+        } else {
+            let key = Zeroizing::new(read(&data_dir.join(CA_KEY))?);
+            (Some(Authority::from_parts(ca_cert.clone(), key)?), Some(Sealer::load(&data_dir.join(SEALING_KEY))?))
+        };
+        Ok(Self { file, ca_cert, ca, sealer, tls })
+    }
+
+    /// Writes the identity of a node that had none. `node.json` comes last: before it is there the node counts as
+    /// uninitialised, so a crash in the middle is repaired by running the same command again.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn create(&self, data_dir: &Path) -> Result<(), IdentityError> {
+        for name in [SEALING_KEY, CA_CERT, CA_KEY, NODE_CERT, NODE_KEY] {
+            remove_leftover(&data_dir.join(name))?;
+        }
+        if let Some(sealer) = &self.sealer {
+            sealer.save(&data_dir.join(SEALING_KEY))?;
+        }
+        if let Some(ca) = &self.ca {
+            write_secret(&data_dir.join(CA_KEY), ca.key_pkcs8())?;
+        }
+        write_secret(&data_dir.join(CA_CERT), ca::certificates_pem([self.ca_cert.as_slice()]).as_bytes())?;
+        write_secret(&data_dir.join(NODE_KEY), &self.tls.key_pkcs8)?;
+        let leaf = self.tls.chain.iter().map(Vec::as_slice);
+        write_secret(&data_dir.join(NODE_CERT), ca::certificates_pem(leaf).as_bytes())?;
+        let json = serde_json::to_vec_pretty(&self.file).expect("a struct of strings and numbers is always JSON");
+        let temporary = data_dir.join("node.json.new");
+        remove_leftover(&temporary)?;
+        write_secret(&temporary, &json)?;
+        let path = data_dir.join(NODE_FILE);
+        std::fs::rename(&temporary, &path)
+            .and_then(|()| std::fs::File::open(data_dir)?.sync_all())
+            .map_err(|source| IdentityError::Io { what: "writing", path, source })
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    std::fs::read(path).map_err(|source| IdentityError::Io { what: "reading", path: path.to_owned(), source })
+}
+
+fn read_certificate(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let mut certs = ca::certificates_from_pem(&read(path)?)?;
+    Ok(certs.swap_remove(0))
+}
+
+fn remove_leftover(path: &Path) -> Result<(), IdentityError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(IdentityError::Io { what: "removing", path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,158 @@
+//! Prometheus metrics, on a listener of their own.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Labels of a license pool.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PoolLabels {
+    pub account: String,
+    pub virtual_account: String,
+    pub license: String,
+}
+
+/// Label of an answered product request: `granted`, `refused`, `error`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AnswerLabels {
+    pub answer: String,
+}
+
+/// Everything measured. Gauges that mirror state are set by `refresh`, just before a scrape is answered.
+pub struct Metrics {
+    registry: Registry,
+    refresh: Mutex<Option<Box<dyn Fn(&Metrics) + Send>>>,
+    pub quorum_ack_age: Gauge<f64, AtomicU64>,
+    pub is_leader: Gauge,
+    pub term: Gauge,
+    pub applied_index: Gauge,
+    pub commit_latency: Histogram,
+    pub fsync_latency: Histogram,
+    pub batch_size: Histogram,
+    pub instances: Gauge,
+    pub pool_balance: Family<PoolLabels, Gauge>,
+    pub vip_held: Gauge,
+    pub snapshot_age: Gauge<f64, AtomicU64>,
+    pub answers: Family<AnswerLabels, Counter>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // 10 µs to 10 s in steps of two.
+        let latency = || Histogram::new(exponential_buckets(0.000_01, 2.0, 20));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("licraft"),
+            refresh: Mutex::new(None),
+            quorum_ack_age: Gauge::default(),
+            is_leader: Gauge::default(),
+            term: Gauge::default(),
+            applied_index: Gauge::default(),
+            commit_latency: latency(),
+            fsync_latency: latency(),
+            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            instances: Gauge::default(),
+            pool_balance: Family::default(),
+            vip_held: Gauge::default(),
+            snapshot_age: Gauge::default(),
+            answers: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        let age = self.quorum_ack_age.clone();
+        r.register_with_unit(
+            "raft_quorum_ack_age",
+            "Time since a quorum last acknowledged this leader",
+            Unit::Seconds,
+            age,
+        );
+        r.register("raft_leader", "1 where this node is the Raft leader", self.is_leader.clone());
+        r.register("raft_term", "Current Raft term", self.term.clone());
+        r.register("raft_applied_index", "Index of the last applied log entry", self.applied_index.clone());
+        r.register_with_unit(
+            "commit_latency",
+            "From proposing a command to its outcome",
+            Unit::Seconds,
+            self.commit_latency.clone(),
+        );
+        r.register_with_unit(
+            "log_fsync_latency",
+            "Duration of the Raft log's disk barrier",
+            Unit::Seconds,
+            self.fsync_latency.clone(),
+        );
+        r.register("batch_commands", "Commands in one proposed batch", self.batch_size.clone());
+        r.register("instances", "Registered product instances", self.instances.clone());
+        r.register("pool_balance", "Purchased plus substituted minus in use", self.pool_balance.clone());
+        r.register("vip_held", "1 where this node holds the virtual address", self.vip_held.clone());
+        r.register_with_unit("snapshot_age", "Age of the newest snapshot", Unit::Seconds, self.snapshot_age.clone());
+        r.register("product_answers", "Answered product requests", self.answers.clone());
+    }
+
+    /// Sets what brings the state-mirroring gauges up to date before each scrape.
+    pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + 'static) {
+        *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(refresh));
+    }
+
+    /// The metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        if let Some(refresh) = &*self.refresh.lock().unwrap_or_else(PoisonError::into_inner) {
+            refresh(self);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a String cannot fail");
+        text
+    }
+}
+
+/// Serves `GET /metrics` on `listen` until `stop`.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub async fn serve(listen: SocketAddr, metrics: Arc<Metrics>, stop: CancellationToken) -> std::io::Result<()> {
+    const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let listener = tokio::net::TcpListener::bind(listen).await?;
+    let page = move || {
+        let metrics = metrics.clone();
+        async move { ([(http::header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render()) }
+    };
+    let router = axum::Router::new().route("/metrics", axum::routing::get(page));
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_prefix_and_unit() {
+        let metrics = Metrics::default();
+        metrics.on_scrape(|m| {
+            m.vip_held.set(1);
+        });
+        metrics.fsync_latency.observe(0.000_2);
+        let text = metrics.render();
+        assert!(text.contains("licraft_vip_held 1\n"), "{text}");
+        assert!(text.contains("licraft_log_fsync_latency_seconds_count 1\n"), "{text}");
+    }
+}
