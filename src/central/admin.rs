@@ -1,36 +1,43 @@
 //! What an operator of central may do: the same requests offline on the store and, while `serve` holds it, through the
 //! Unix socket in central's folder.
 
-use super::document::{BillingKind, LicenseTerms, MAX_ENTITLEMENTS, TermTerms};
+use super::document::{BillingKind, LicenseTerms, TermTerms};
 use super::records::*;
 use super::refusal::{RefusalReason, Result, check_name, refused};
 use super::service::Service;
 use super::store::Batch;
-use crate::license::Millis;
+use crate::license::{MAX_COUNT, MAX_LICENSES_PER_ACCOUNT, MAX_TERMS, Millis};
 use serde::{Deserialize, Serialize};
-
-/// Terms of one license: renewals over many years, and both kinds of billing.
-const MAX_TERMS: usize = 64;
-/// Largest count: such sums stay exact everywhere.
-const MAX_QUANTITY: u64 = 1 << 40;
 
 /// A request of an operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AdminRequest {
     /// Makes the smart account if it is new, and the virtual accounts that are.
-    CreateAccount { smart_account: String, virtual_accounts: Vec<String> },
+    CreateAccount {
+        smart_account: String,
+        virtual_accounts: Vec<String>,
+    },
     ListAccounts,
     Entitle(Entitle),
     ListServers,
     /// Lets the copy of a server that was refused last speak for it from now on.
-    Readopt { server: String },
-    Revoke { server: String },
+    Readopt {
+        server: String,
+    },
+    Revoke {
+        server: String,
+    },
     /// Frees what an account that no longer exists on its server is bound to.
-    Release { server: String, account: String },
+    Release {
+        server: String,
+        account: String,
+    },
     Events,
     /// A request document; answered as over HTTPS.
-    Answer { document: String },
+    Answer {
+        document: String,
+    },
 }
 
 /// Sets what a virtual account purchased of one license.
@@ -137,7 +144,10 @@ impl Service {
             }
         }
         if made.is_empty() {
-            return Err(refused(RefusalReason::Exists, format!("smart account {smart_account} exists; nothing to create")));
+            return Err(refused(
+                RefusalReason::Exists,
+                format!("smart account {smart_account} exists; nothing to create"),
+            ));
         }
         batch.put(Meta::KEY, &meta);
         self.store.commit(batch)?;
@@ -179,13 +189,15 @@ impl Service {
         check_entitle(&entitle, now)?;
         let (smart, va, tag) = (&entitle.smart_account, &entitle.virtual_account, &entitle.tag);
         if self.store.get::<VirtualAccount>(&VirtualAccount::key(smart, va))?.is_none() {
-            let message = format!("there is no virtual account {smart}/{va}; make it with `licraft central account create`");
+            let message =
+                format!("there is no virtual account {smart}/{va}; make it with `licraft central account create`");
             return Err(refused(RefusalReason::NotFound, message));
         }
         let key = EntitlementRecord::key(smart, va, tag);
         let known = self.store.get::<EntitlementRecord>(&key)?;
-        if known.is_none() && self.entitlements(smart, va)?.len() >= MAX_ENTITLEMENTS {
-            let message = format!("{smart}/{va} has {MAX_ENTITLEMENTS} licenses, which is the most one answer carries");
+        if known.is_none() && self.entitlements(smart, va)?.len() >= MAX_LICENSES_PER_ACCOUNT {
+            let message =
+                format!("{smart}/{va} has {MAX_LICENSES_PER_ACCOUNT} licenses, which is the most one answer carries");
             return Err(refused(RefusalReason::Invalid, message));
         }
         let mut terms = known.map(|k| k.license.terms).unwrap_or_default();
@@ -193,20 +205,19 @@ impl Service {
             terms.clear();
         } else {
             let end = entitle.term_end.map(|e| e.0);
-            terms.retain(|t| (t.billing, t.end) != (entitle.billing, end));
-            let start = entitle.term_start.unwrap_or(now).0;
+            // Kept when not given anew: on-prem, transfers follow a term by its start.
+            let same = |t: &TermTerms| (t.billing, t.end) == (entitle.billing, end);
+            let known_start = terms.iter().find(|t| same(t)).map(|t| Millis(t.start));
+            terms.retain(|t| !same(t));
+            let start = entitle.term_start.or(known_start).unwrap_or(now).0;
             terms.push(TermTerms { quantity: entitle.quantity, start, end, billing: entitle.billing });
             if terms.len() > MAX_TERMS {
                 return Err(refused(RefusalReason::Invalid, format!("a license has at most {MAX_TERMS} terms")));
             }
         }
         let done = format!("{smart}/{va} has {} of {tag} ({}).", entitle.quantity, entitle.name);
-        let license = LicenseTerms {
-            tag: entitle.tag,
-            name: entitle.name,
-            export_controlled: entitle.export_controlled,
-            terms,
-        };
+        let license =
+            LicenseTerms { tag: entitle.tag, name: entitle.name, export_controlled: entitle.export_controlled, terms };
         let record = EntitlementRecord {
             smart_account: entitle.smart_account,
             virtual_account: entitle.virtual_account,
@@ -316,8 +327,9 @@ impl Service {
     }
 
     fn server(&self, uid: &str) -> Result<ServerRecord> {
-        let unknown =
-            || refused(RefusalReason::NotFound, format!("there is no server {uid:?}; see `licraft central server list`"));
+        let unknown = || {
+            refused(RefusalReason::NotFound, format!("there is no server {uid:?}; see `licraft central server list`"))
+        };
         self.store.get(&ServerRecord::key(uid))?.ok_or_else(unknown)
     }
 
@@ -340,8 +352,8 @@ impl Service {
 fn check_entitle(entitle: &Entitle, now: Millis) -> Result<()> {
     check_name("license tag", &entitle.tag)?;
     check_name("license name", &entitle.name)?;
-    if entitle.quantity > MAX_QUANTITY {
-        return Err(refused(RefusalReason::Invalid, format!("the quantity is at most {MAX_QUANTITY}")));
+    if entitle.quantity > MAX_COUNT {
+        return Err(refused(RefusalReason::Invalid, format!("the quantity is at most {MAX_COUNT}")));
     }
     let start = entitle.term_start.unwrap_or(now);
     if entitle.term_end.is_some_and(|end| end <= start) {

@@ -10,12 +10,18 @@ use super::store::Batch;
 impl Service {
     /// A further account of a known server. Its keys prove nothing about the server yet, so it cannot raise the
     /// server's incarnation; only an account that central knows already can.
-    pub(super) fn admit_registration(&self, server: &mut ServerRecord, request: &Verified<RegistrationRequest>) -> Result<()> {
+    pub(super) fn admit_registration(
+        &self,
+        server: &mut ServerRecord,
+        request: &Verified<RegistrationRequest>,
+    ) -> Result<()> {
         let body = &request.body;
         if body.life == server.life {
             return Ok(());
         }
-        if self.store.scan::<AccountRecord>(&["account", &server.uid])?.is_empty() && !server.retired.contains(&body.life) {
+        if self.store.scan::<AccountRecord>(&["account", &server.uid])?.is_empty()
+            && !server.retired.contains(&body.life)
+        {
             server.life = body.life;
             return Ok(());
         }
@@ -46,7 +52,12 @@ impl Service {
     }
 
     /// Within one life each request follows the last one; a new life begins where it likes.
-    pub(super) fn admit_sequence(&self, server: &ServerRecord, account: &AccountRecord, request: &Verified<SyncRequest>) -> Result<()> {
+    pub(super) fn admit_sequence(
+        &self,
+        server: &ServerRecord,
+        account: &AccountRecord,
+        request: &Verified<SyncRequest>,
+    ) -> Result<()> {
         let (line, body) = (&account.line, &request.body);
         if body.life != line.life || line.reopened == Some(request.digest) {
             return Ok(());

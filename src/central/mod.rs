@@ -10,19 +10,23 @@ mod admission;
 mod client;
 pub mod document;
 mod keys;
+mod link;
 mod records;
 mod refusal;
 mod scheduler;
 pub mod serve;
 mod service;
 mod store;
+mod vendor_root;
 
-pub use client::{Synchronized, Upstream, UpstreamError, VendorRoot};
+pub use client::{Synchronized, Upstream, UpstreamError};
 pub use keys::Keys;
-pub use scheduler::SyncService;
+pub use link::LinkError;
 pub use refusal::{CentralError, Refusal, RefusalReason};
+pub use scheduler::SyncService;
 pub use service::Service;
 pub use store::{Store, StoreError};
+pub use vendor_root::VendorRoot;
 
 use crate::license::Millis;
 use std::sync::Arc;

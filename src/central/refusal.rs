@@ -1,16 +1,12 @@
 //! Why central refuses, and the checks of a request that need nothing but the request.
 
-use super::document::{self, DocumentError, RegistrationRequest, SyncRequest};
+use super::document::{DocumentError, RegistrationRequest, SyncRequest};
 use super::records::ServerRecord;
 use super::store::StoreError;
+use crate::license::{MAX_LICENSES_PER_ACCOUNT, MAX_NAME};
 use crate::pki::PkiError;
 use crate::pki::jws::PublicKey;
 use serde::{Deserialize, Serialize};
-
-/// Longest name of anything here: it ends up in certificates and on one line of a table.
-pub const MAX_NAME_CHARS: usize = 128;
-/// Licenses reported in one request; as many as may be answered.
-const MAX_USAGE: usize = document::MAX_ENTITLEMENTS;
 
 /// Why a request was refused. The names are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,10 +99,12 @@ pub(super) fn refuse_revoked(server: Option<&ServerRecord>) -> Result<()> {
 
 /// Names go into keys, certificates and tables.
 pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
-    if name.trim() != name || name.is_empty() || name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+    if name.trim() != name || name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
         return Err(refused(
             RefusalReason::Invalid,
-            format!("the {what} must have 1 to {MAX_NAME_CHARS} characters, none of them control characters, and no space at its ends"),
+            format!(
+                "the {what} must have 1 to {MAX_NAME} bytes, none of them control characters, and no space at its ends"
+            ),
         ));
     }
     Ok(())
@@ -125,8 +123,9 @@ pub(super) fn check_sync(body: &SyncRequest) -> Result<()> {
     if body.seq == 0 {
         return Err(refused(RefusalReason::Invalid, "synchronizations are numbered from 1"));
     }
-    if body.usage.len() > MAX_USAGE || !body.usage.is_sorted_by(|a, b| a.tag < b.tag) {
-        let message = format!("the usage must have at most {MAX_USAGE} licenses, each once, sorted by tag");
+    if body.usage.len() > MAX_LICENSES_PER_ACCOUNT || !body.usage.is_sorted_by(|a, b| a.tag < b.tag) {
+        let message =
+            format!("the usage must have at most {MAX_LICENSES_PER_ACCOUNT} licenses, each once, sorted by tag");
         return Err(refused(RefusalReason::Invalid, message));
     }
     body.usage.iter().try_for_each(|u| check_name("license tag", &u.tag))

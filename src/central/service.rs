@@ -11,8 +11,8 @@ use super::records::*;
 use super::refusal::*;
 use super::store::{Batch, Store, StoreError};
 use crate::license::Millis;
-use crate::pki::jws::{Header, PublicKey};
 use crate::pki::ca;
+use crate::pki::jws::{Header, PublicKey};
 use parking_lot::Mutex;
 use std::fmt;
 use std::path::Path;
@@ -127,7 +127,8 @@ impl Service {
         let mut server = server.unwrap_or_else(|| new_server(body, now));
         server.last_contact = now;
         batch.put(&ServerRecord::key(&body.server), &server);
-        let message = format!("account {} registered for {}/{}", body.account, body.smart_account, body.virtual_account);
+        let message =
+            format!("account {} registered for {}/{}", body.account, body.smart_account, body.virtual_account);
         self.note(&mut batch, &mut meta, "account-registered", &body.server, &body.account, message);
         batch.put(Meta::KEY, &meta);
         self.store.commit(batch)?;
@@ -179,7 +180,10 @@ impl Service {
         let unknown = || {
             refused(
                 RefusalReason::AccountUnknown,
-                format!("server {} has no account {:?} here; was it released? register it again", claims.server, claims.account),
+                format!(
+                    "server {} has no account {:?} here; was it released? register it again",
+                    claims.server, claims.account
+                ),
             )
         };
         let mut account = self.account(&claims.server, &claims.account)?.ok_or_else(unknown)?;
@@ -284,7 +288,12 @@ fn new_server(body: &RegistrationRequest, now: Millis) -> ServerRecord {
     }
 }
 
-fn new_account(request: &Verified<RegistrationRequest>, chain: &[Vec<u8>], response: &[u8], now: Millis) -> AccountRecord {
+fn new_account(
+    request: &Verified<RegistrationRequest>,
+    chain: &[Vec<u8>],
+    response: &[u8],
+    now: Millis,
+) -> AccountRecord {
     let body = &request.body;
     AccountRecord {
         server: body.server.clone(),
@@ -295,13 +304,7 @@ fn new_account(request: &Verified<RegistrationRequest>, chain: &[Vec<u8>], respo
         registration: request.digest,
         ca_cert: Der(chain[0].clone()),
         signer_key: body.signer_key.clone(),
-        line: Line {
-            life: body.life,
-            seq: 0,
-            request: request.digest,
-            response: Digest::of(response),
-            reopened: None,
-        },
+        line: Line { life: body.life, seq: 0, request: request.digest, response: Digest::of(response), reopened: None },
         instances: 0,
         synchronized: None,
     }

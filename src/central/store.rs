@@ -153,7 +153,8 @@ impl Store {
         let mut bytes = Vec::new();
         for i in 0..chunks {
             let piece = self.db.get(chunk_key(name, i)).map_err(self.sled())?;
-            let missing = || StoreError::Damaged { key: printable(name.as_bytes()), why: format!("piece {i} is missing") };
+            let missing =
+                || StoreError::Damaged { key: printable(name.as_bytes()), why: format!("piece {i} is missing") };
             bytes.extend_from_slice(&piece.ok_or_else(missing)?);
         }
         Ok(Some(bytes))

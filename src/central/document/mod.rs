@@ -11,10 +11,8 @@ use crate::pki::{PkiError, ca, chain};
 use serde::Deserialize;
 use std::fmt;
 
-/// A response with [`MAX_ENTITLEMENTS`] entitlements of usual size fits well; more is an attack or a mistake.
+/// The largest response, every license of an account with every term and the longest names, is below 2 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
-/// Licenses in one response; a catalog is hundreds.
-pub const MAX_ENTITLEMENTS: usize = 10_000;
 /// The version of all documents. A field added later needs a new number: a frozen request must not change its bytes.
 pub const VERSION: u32 = 1;
 /// The URI name in the certificate with which central signs.
@@ -125,7 +123,9 @@ impl Unverified {
     pub fn verify_central<T: Body>(&self, root: &[u8], at: Millis) -> Result<Verified<T>, DocumentError> {
         let certificates = self.header.chain()?;
         let [leaf, issuing] = certificates.as_slice() else {
-            return Err(DocumentError::Malformed("expected two certificates in x5c: central's signer and its issuer".into()));
+            return Err(DocumentError::Malformed(
+                "expected two certificates in x5c: central's signer and its issuer".into(),
+            ));
         };
         chain::verify(leaf, &[issuing.clone()], &[root.to_vec()], at, chain::Use::DocumentSigner)?;
         if !names_central(leaf)? {
