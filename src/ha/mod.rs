@@ -3,4 +3,5 @@
 pub mod identity;
 pub mod join;
 pub mod pairing;
+pub mod ports;
 pub mod status;
