@@ -8,6 +8,7 @@ pub mod api;
 pub mod central;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod gui;
 pub mod ha;
 pub mod license;

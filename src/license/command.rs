@@ -90,6 +90,8 @@ pub enum Command {
         ca_chain: Vec<Vec<u8>>,
         signer_cert: Vec<u8>,
         entitlements: Vec<Entitlement>,
+        /// SHA-256 of the payload of central's response.
+        response: Digest32,
     },
     DeactivateAccount {
         account: AccountId,
@@ -145,6 +147,8 @@ pub enum Command {
         account: AccountId,
         seq: u64,
         entitlements: Vec<Entitlement>,
+        /// SHA-256 of the payload of central's response.
+        response: Digest32,
     },
     /// An attempt failed; the request stays outstanding and is sent again.
     FailSync {

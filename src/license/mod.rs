@@ -4,14 +4,20 @@
 //! does IO, reads a clock, draws random numbers or depends on hashing order, so replicas that apply the same commands
 //! are equal, byte for byte.
 
+mod apply;
+mod check;
 mod command;
 mod ids;
+mod image;
+mod limits;
+mod names;
 mod outcome;
 mod records;
 mod state;
 
 pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp};
 pub use ids::*;
+pub use limits::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
 pub use records::*;
 pub use state::{Changes, State};

@@ -2,6 +2,7 @@
 
 use super::ids::*;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Counters and cluster-wide facts: one record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,8 @@ pub struct Meta {
     pub last_event: u64,
     /// Which life of this server this is (raised at teardown, promote and restore); signed into requests to central.
     pub incarnation: u64,
+    /// State time at which this life began: twins raised to the same number differ here.
+    pub incarnation_since: Millis,
     /// Random 128-bit identity of the server, as hex; the same on all nodes and through failovers.
     pub server_uid: String,
     /// When licenses became servable again after an outage; expiry rules wait 24 h from here.
@@ -93,19 +96,37 @@ impl AccountKeys {
 pub struct SyncState {
     /// The newest sequence number begun; 0 before the first.
     pub seq: u64,
-    /// A begun synchronization whose response has not been applied: its frozen request payload (canonical JSON) .
+    /// SHA-256 of the payload of central's last applied response (at first: to the registration).
+    pub last_response: Digest32,
+    /// A begun synchronization whose response has not been applied.
     pub outstanding: Option<SyncOutstanding>,
     pub last_success: Option<Millis>,
     /// Last success + 30 days.
     pub due: Option<Millis>,
     pub last_failure: Option<(Millis, String)>,
+    /// `due` has passed and the alert says so.
+    pub overdue: bool,
+    /// Product instances that central last heard of; an account is deleted only when this is 0.
+    pub reported_instances: u64,
 }
 
-/// The one request that may be outstanding.
+impl SyncState {
+    /// When it becomes overdue, unless it already is.
+    pub(super) fn watched(&self) -> Option<Millis> {
+        self.due.filter(|_| !self.overdue)
+    }
+}
+
+/// The one request that may be outstanding: all that its document says, so that any later leader sends the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncOutstanding {
     pub seq: u64,
     pub begun: Millis,
+    /// Which life of the server began it ([`Meta::incarnation`], [`Meta::incarnation_since`]).
+    pub incarnation: u64,
+    pub incarnation_since: Millis,
+    /// [`SyncState::last_response`] when it was begun.
+    pub previous: Digest32,
     /// Usage per license frozen at the cut: (tag, in use), sorted by tag.
     pub usage: Vec<(String, u64)>,
     pub instances: u64,
@@ -161,6 +182,14 @@ pub struct Term {
     pub billing: Billing,
 }
 
+impl Term {
+    /// Whether it counts at `at`.
+    #[must_use]
+    pub fn in_force(&self, at: Millis) -> bool {
+        self.start <= at && self.end.is_none_or(|end| at < end)
+    }
+}
+
 /// A license known to this server. Comes from central's catalog; a tag not in it is an unknown license.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct License {
@@ -180,8 +209,10 @@ pub struct Pool {
     pub license: LicenseId,
     /// At most [`super::MAX_TERMS`] terms.
     pub terms: Vec<Term>,
-    /// Sum of the terms in force at state time; kept.
+    /// Sum of the terms in force when the pool was last evaluated; kept.
     pub purchased: u64,
+    /// When `purchased` was computed; the next term boundary after it is where it changes.
+    pub evaluated: Millis,
     /// Sum over the instances of this virtual account; kept.
     pub in_use: u64,
     /// Net count lent (negative) or borrowed (positive) by substitution.
@@ -196,6 +227,19 @@ impl Pool {
     pub const fn balance(&self) -> i64 {
         // Counts are limited to MAX_COUNT (2^40), so these casts are exact.
         self.purchased as i64 + self.substitution - self.in_use as i64
+    }
+
+    /// Sum of the terms in force at `at`: a term is in force from its start up to, not including, its end.
+    #[must_use]
+    pub fn purchased_at(&self, at: Millis) -> u64 {
+        self.terms.iter().filter(|t| t.in_force(at)).map(|t| t.quantity).sum()
+    }
+
+    /// When the next term starts or ends after the last evaluation.
+    #[must_use]
+    pub fn next_boundary(&self) -> Option<Millis> {
+        let bounds = self.terms.iter().flat_map(|t| [Some(t.start), t.end]).flatten();
+        bounds.filter(|b| *b > self.evaluated).min()
     }
 }
 
@@ -243,20 +287,32 @@ pub struct LastRequest {
     pub digest: Digest32,
     /// State time of the first answer; with the usage it names every date in it.
     pub at: Millis,
-    /// Refused with this, if it was.
-    pub refused: Option<super::Reason>,
+    pub answer: LastAnswer,
 }
 
-/// A product instance.
+/// What was answered, as compactly as it can be given again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LastAnswer {
+    Authorized {
+        /// Bit n is set when the nth license of the usage was not covered
+        /// (at most [`super::MAX_LICENSES_PER_INSTANCE`] = 64).
+        uncovered: u64,
+        enforce_from: Option<Millis>,
+    },
+    CertificateRenewed,
+    Refused(Box<super::Refusal>),
+}
+
+/// A product instance. Texts that never change are shared, so that a new version of the record is a cheap copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     pub id: InstanceId,
     pub va: VirtualAccountId,
-    pub udi: Udi,
+    pub udi: Arc<Udi>,
     /// None: the product asked not to share it.
-    pub host_name: Option<String>,
-    pub product_type: String,
-    pub software_version: String,
+    pub host_name: Option<Arc<str>>,
+    pub product_type: Arc<str>,
+    pub software_version: Arc<str>,
     pub registered: Millis,
     pub last_contact: Millis,
     pub certificate: IdCertificate,
@@ -264,10 +320,23 @@ pub struct Instance {
     pub token: TokenId,
     pub export_controlled: bool,
     /// (license, count), sorted by license, no zero counts; at most [`super::MAX_LICENSES_PER_INSTANCE`].
-    pub usage: Vec<(LicenseId, u64)>,
+    pub usage: Arc<[(LicenseId, u64)]>,
     /// None before the first authorization.
     pub authorized_until: Option<Millis>,
     pub last_request: Option<LastRequest>,
+}
+
+impl Instance {
+    /// When its authorization and the grace after it have passed without contact.
+    #[must_use]
+    pub fn lapses_at(&self) -> Millis {
+        self.last_contact.plus(super::AUTHORIZATION_LIFE + super::LAPSE_GRACE)
+    }
+
+    /// The first whole day (since the epoch) after [`Self::lapses_at`]: when it is released.
+    pub(super) fn lapse_day(&self) -> u64 {
+        self.lapses_at().0 / Millis::DAY + 1
+    }
 }
 
 /// What happened, for the event log.
@@ -402,6 +471,29 @@ pub enum Record {
     Member(Member),
     RoleChange(RoleChange),
     Request(RequestRecord),
+}
+
+impl Record {
+    /// The name of this record.
+    #[must_use]
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Meta(_) => RecordKey::Meta,
+            Self::Settings(_) => RecordKey::Settings,
+            Self::Account(r) => RecordKey::Account(r.id),
+            Self::VirtualAccount(r) => RecordKey::VirtualAccount(r.id),
+            Self::License(r) => RecordKey::License(r.id),
+            Self::Pool(r) => RecordKey::Pool(r.va, r.license),
+            Self::Token(r) => RecordKey::Token(r.id),
+            Self::Instance(r) => RecordKey::Instance(r.id),
+            Self::Event(r) => RecordKey::Event(r.seq.0),
+            Self::Alert(r) => RecordKey::Alert(r.key.clone()),
+            Self::User(r) => RecordKey::User(r.name.clone()),
+            Self::Member(r) => RecordKey::Member(r.node_id),
+            Self::RoleChange(r) => RecordKey::RoleChange(r.at, r.term),
+            Self::Request(r) => RecordKey::Request(r.id),
+        }
+    }
 }
 
 /// An administrative request already carried out, so that a repeated one gets the same outcome.

@@ -1,153 +1,217 @@
-//! The state and its only mutator.
+//! The state and what can be asked of it.
 
 use super::*;
+use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Keys of the records that an apply touched (changed, added or removed).
 pub type Changes = BTreeSet<RecordKey>;
 
 /// Everything the cluster agrees on. Cloning is cheap (persistent maps), so readers and snapshots take a clone.
-#[derive(Clone, Debug, Default)]
-pub struct State {}
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub(super) meta: Meta,
+    pub(super) settings: Arc<Settings>,
+    pub(super) accounts: OrdMap<AccountId, Arc<Account>>,
+    pub(super) virtual_accounts: OrdMap<VirtualAccountId, Arc<VirtualAccount>>,
+    pub(super) licenses: OrdMap<LicenseId, Arc<License>>,
+    pub(super) pools: OrdMap<(VirtualAccountId, LicenseId), Arc<Pool>>,
+    pub(super) tokens: OrdMap<TokenId, Arc<Token>>,
+    pub(super) instances: OrdMap<InstanceId, Arc<Instance>>,
+    pub(super) events: OrdMap<u64, Arc<Event>>,
+    pub(super) alerts: OrdMap<AlertKey, Arc<Alert>>,
+    pub(super) users: OrdMap<String, Arc<User>>,
+    pub(super) members: OrdMap<u64, Arc<Member>>,
+    pub(super) role_changes: OrdMap<(Millis, u64), Arc<RoleChange>>,
+    pub(super) requests: OrdMap<u128, Arc<RequestRecord>>,
+    pub(super) index: Index,
+}
+
+/// Ways to find records; all of it follows from the records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    pub accounts: OrdMap<String, AccountId>,
+    pub virtual_accounts: OrdMap<AccountId, OrdMap<String, VirtualAccountId>>,
+    pub licenses: OrdMap<AccountId, OrdMap<String, LicenseId>>,
+    pub tokens: OrdMap<Digest32, TokenId>,
+    pub tokens_of: OrdSet<(VirtualAccountId, TokenId)>,
+    pub udis: OrdMap<AccountId, OrdMap<Arc<Udi>, InstanceId>>,
+    pub instances_of: OrdSet<(VirtualAccountId, InstanceId)>,
+    /// Instances by the day on which they are released unless heard of: days, so that an entry moves once a day.
+    pub lapses: OrdSet<(u64, InstanceId)>,
+    /// Pools by the next moment at which a term starts or ends.
+    pub boundaries: OrdSet<(Millis, VirtualAccountId, LicenseId)>,
+    /// Accounts by the moment their synchronization becomes overdue; those already marked overdue are not here.
+    pub syncs_due: OrdSet<(Millis, AccountId)>,
+    pub requests: OrdSet<(Millis, u128)>,
+}
 
 impl State {
-    /// Carries out `request` at `stamp`, noting touched records in `changes`. Deterministic: equal states and equal
-    /// arguments give equal states and outcomes. A refused command changes nothing but state time (and, for a
-    /// numbered product request, its request number).
-    pub fn apply(&mut self, stamp: Stamp, request: &Request, changes: &mut Changes) -> Outcome {
-        let _ = (stamp, request, changes);
-        todo!()
-    }
-
-    // ---- records: how images and snapshots see the state ----
-    /// The record under `key`, if it exists.
-    pub fn record(&self, key: &RecordKey) -> Option<Record> {
-        let _ = key;
-        todo!()
-    }
-    /// All records in key order.
-    pub fn records(&self) -> Box<dyn Iterator<Item = (RecordKey, Record)> + Send + '_> {
-        todo!()
-    }
-    /// Rebuilds a state, indexes included, from records in any order.
-    pub fn from_records(records: impl IntoIterator<Item = (RecordKey, Record)>) -> Self {
-        let _ = records.into_iter();
-        todo!()
-    }
-    /// Recounts every kept total and index and lists what differs; empty means sound.
-    pub fn check(&self) -> Vec<String> {
-        todo!()
-    }
-
-    // ---- queries ----
     pub fn meta(&self) -> &Meta {
-        todo!()
+        &self.meta
     }
     pub fn settings(&self) -> &Settings {
-        todo!()
+        &self.settings
     }
     pub fn is_initialized(&self) -> bool {
-        !self.meta().server_uid.is_empty()
+        !self.meta.server_uid.is_empty()
     }
-    pub fn accounts(&self) -> Box<dyn Iterator<Item = &Account> + Send + '_> {
-        todo!()
+
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> + Send + '_ {
+        self.accounts.values().map(|a| &**a)
     }
     pub fn account(&self, id: AccountId) -> Option<&Account> {
-        let _ = id;
-        todo!()
+        self.accounts.get(&id).map(|a| &**a)
     }
     pub fn account_by_name(&self, name: &str) -> Option<&Account> {
-        let _ = name;
-        todo!()
+        self.account(*self.index.accounts.get(name)?)
     }
-    pub fn virtual_accounts(&self, account: AccountId) -> Box<dyn Iterator<Item = &VirtualAccount> + Send + '_> {
-        let _ = account;
-        todo!()
+
+    /// The virtual accounts of an account, by name.
+    pub fn virtual_accounts(&self, account: AccountId) -> impl Iterator<Item = &VirtualAccount> + Send + '_ {
+        let names = self.index.virtual_accounts.get(&account);
+        names.into_iter().flat_map(|n| n.values()).filter_map(|id| self.virtual_account(*id))
     }
     pub fn virtual_account(&self, id: VirtualAccountId) -> Option<&VirtualAccount> {
-        let _ = id;
-        todo!()
+        self.virtual_accounts.get(&id).map(|v| &**v)
     }
     pub fn virtual_account_by_name(&self, account: AccountId, name: &str) -> Option<&VirtualAccount> {
-        let _ = (account, name);
-        todo!()
+        self.virtual_account(*self.index.virtual_accounts.get(&account)?.get(name)?)
     }
-    pub fn licenses(&self, account: AccountId) -> Box<dyn Iterator<Item = &License> + Send + '_> {
-        let _ = account;
-        todo!()
+
+    /// The licenses known to an account, by tag.
+    pub fn licenses(&self, account: AccountId) -> impl Iterator<Item = &License> + Send + '_ {
+        let tags = self.index.licenses.get(&account);
+        tags.into_iter().flat_map(|t| t.values()).filter_map(|id| self.license(*id))
     }
     pub fn license(&self, id: LicenseId) -> Option<&License> {
-        let _ = id;
-        todo!()
+        self.licenses.get(&id).map(|l| &**l)
     }
     pub fn license_by_tag(&self, account: AccountId, tag: &str) -> Option<&License> {
-        let _ = (account, tag);
-        todo!()
+        self.license(*self.index.licenses.get(&account)?.get(tag)?)
     }
+
     pub fn pool(&self, va: VirtualAccountId, license: LicenseId) -> Option<&Pool> {
-        let _ = (va, license);
-        todo!()
+        self.pools.get(&(va, license)).map(|p| &**p)
     }
-    pub fn pools(&self, va: VirtualAccountId) -> Box<dyn Iterator<Item = &Pool> + Send + '_> {
-        let _ = va;
-        todo!()
+    /// The pools of a virtual account that hold or use anything, by license id.
+    pub fn pools(&self, va: VirtualAccountId) -> impl Iterator<Item = &Pool> + Send + '_ {
+        self.pools.range((va, LicenseId(0))..=(va, LicenseId(u64::MAX))).map(|(_, p)| &**p)
     }
-    pub fn tokens(&self, va: VirtualAccountId) -> Box<dyn Iterator<Item = &Token> + Send + '_> {
-        let _ = va;
-        todo!()
+
+    /// The tokens of a virtual account, oldest first.
+    pub fn tokens(&self, va: VirtualAccountId) -> impl Iterator<Item = &Token> + Send + '_ {
+        let ids = self.index.tokens_of.range((va, TokenId(0))..=(va, TokenId(u64::MAX)));
+        ids.filter_map(|(_, id)| self.token(*id))
     }
     pub fn token(&self, id: TokenId) -> Option<&Token> {
-        let _ = id;
-        todo!()
+        self.tokens.get(&id).map(|t| &**t)
     }
     pub fn token_by_hash(&self, hash: &Digest32) -> Option<&Token> {
-        let _ = hash;
-        todo!()
+        self.token(*self.index.tokens.get(hash)?)
     }
+
     pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
-        let _ = id;
-        todo!()
+        self.instances.get(&id).map(|i| &**i)
     }
     pub fn instance_by_udi(&self, account: AccountId, udi: &Udi) -> Option<&Instance> {
-        let _ = (account, udi);
-        todo!()
+        self.instance(*self.index.udis.get(&account)?.get(udi)?)
     }
     pub fn instance_count(&self) -> u64 {
-        todo!()
+        self.instances.len() as u64
     }
     /// All instances in id order, from `after` exclusive.
-    pub fn instances(&self, after: Option<InstanceId>) -> Box<dyn Iterator<Item = &Instance> + Send + '_> {
-        let _ = after;
-        todo!()
+    pub fn instances(&self, after: Option<InstanceId>) -> impl Iterator<Item = &Instance> + Send + '_ {
+        let first = after.map_or(0, |a| a.0.saturating_add(1));
+        self.instances.range(InstanceId(first)..).map(|(_, i)| &**i)
     }
+    /// The instances of one virtual account in id order, from `after` exclusive.
+    pub fn instances_of(
+        &self,
+        va: VirtualAccountId,
+        after: Option<InstanceId>,
+    ) -> impl Iterator<Item = &Instance> + Send + '_ {
+        let first = after.map_or(0, |a| a.0.saturating_add(1));
+        let ids = self.index.instances_of.range((va, InstanceId(first))..=(va, InstanceId(u64::MAX)));
+        ids.filter_map(|(_, id)| self.instance(*id))
+    }
+
     /// What the instance's licenses stand at now (for pages and `instance show`); None for an unknown instance.
+    ///
+    /// `at` is when it was last granted, or the registration before the first authorization.
     pub fn authorization(&self, id: InstanceId) -> Option<Authorization> {
-        let _ = id;
-        todo!()
+        let instance = self.instance(id)?;
+        let at = match instance.authorized_until {
+            Some(until) => Millis(until.0.saturating_sub(AUTHORIZATION_LIFE)),
+            None => instance.registered,
+        };
+        let (uncovered, enforce_from) = self.compliance(instance);
+        Some(self.authorization_of(instance, at, uncovered, enforce_from))
     }
+
+    /// Bit n set: the nth license of the instance is not covered; and from when the product may enforce.
+    pub(super) fn compliance(&self, instance: &Instance) -> (u64, Option<Millis>) {
+        let mut uncovered = 0;
+        let mut since: Option<Millis> = None;
+        for (n, (license, _)) in instance.usage.iter().enumerate() {
+            if let Some(out) = self.pool(instance.va, *license).and_then(|p| p.out_of_compliance_since) {
+                uncovered |= 1 << n;
+                since = Some(since.map_or(out, |s| s.min(out)));
+            }
+        }
+        (uncovered, since.map(|s| s.plus(ENFORCE_AFTER)))
+    }
+
+    /// The authorization that these compact facts stand for.
+    pub(super) fn authorization_of(
+        &self,
+        instance: &Instance,
+        at: Millis,
+        uncovered: u64,
+        enforce_from: Option<Millis>,
+    ) -> Authorization {
+        let licenses = instance.usage.iter().enumerate().filter_map(|(n, (id, count))| {
+            let license = self.license(*id)?;
+            let in_compliance = uncovered & (1 << n) == 0;
+            Some(LicenseStatus { tag: license.tag.clone(), name: license.name.clone(), count: *count, in_compliance })
+        });
+        let renew = if uncovered == 0 { RENEW_IN_COMPLIANCE } else { RENEW_OUT_OF_COMPLIANCE };
+        Authorization {
+            instance: instance.id,
+            at,
+            licenses: licenses.collect(),
+            next_contact: at.plus(renew),
+            expires: at.plus(AUTHORIZATION_LIFE),
+            enforce_from,
+            export_controlled: instance.export_controlled,
+        }
+    }
+
     /// Events newer than `after`, oldest first.
-    pub fn events(&self, after: u64) -> Box<dyn Iterator<Item = &Event> + Send + '_> {
-        let _ = after;
-        todo!()
+    pub fn events(&self, after: u64) -> impl Iterator<Item = &Event> + Send + '_ {
+        self.events.range(after.saturating_add(1)..).map(|(_, e)| &**e)
     }
-    pub fn alerts(&self) -> Box<dyn Iterator<Item = &Alert> + Send + '_> {
-        todo!()
+    pub fn alerts(&self) -> impl Iterator<Item = &Alert> + Send + '_ {
+        self.alerts.values().map(|a| &**a)
     }
-    pub fn users(&self) -> Box<dyn Iterator<Item = &User> + Send + '_> {
-        todo!()
+    pub fn alert(&self, key: &AlertKey) -> Option<&Alert> {
+        self.alerts.get(key).map(|a| &**a)
+    }
+    pub fn users(&self) -> impl Iterator<Item = &User> + Send + '_ {
+        self.users.values().map(|u| &**u)
     }
     pub fn user(&self, name: &str) -> Option<&User> {
-        let _ = name;
-        todo!()
+        self.users.get(name).map(|u| &**u)
     }
-    pub fn members(&self) -> Box<dyn Iterator<Item = &Member> + Send + '_> {
-        todo!()
+    pub fn members(&self) -> impl Iterator<Item = &Member> + Send + '_ {
+        self.members.values().map(|m| &**m)
     }
     pub fn member(&self, node_id: u64) -> Option<&Member> {
-        let _ = node_id;
-        todo!()
+        self.members.get(&node_id).map(|m| &**m)
     }
-    pub fn role_changes(&self) -> Box<dyn Iterator<Item = &RoleChange> + Send + '_> {
-        todo!()
+    /// Changes of the active node, oldest first.
+    pub fn role_changes(&self) -> impl Iterator<Item = &RoleChange> + Send + '_ {
+        self.role_changes.values().map(|r| &**r)
     }
 }

@@ -1,0 +1,165 @@
+//! What the admin service asks of the rooms it does not know: the cluster's verbs and synchronization. The composition
+//! root wires them.
+
+use super::error::AdminError;
+use super::status::ClusterStatus;
+use crate::license::{AccountId, Millis, User};
+use async_trait::async_trait;
+use std::net::IpAddr;
+use tokio::sync::mpsc;
+
+/// The cluster's life, as the operator drives it. Every method says in its error what forbids it and what to do; kinds
+/// of [`super::Kind`] give the exit code.
+#[async_trait]
+pub trait ClusterControl: Send + Sync + 'static {
+    /// Works always: also without quorum, stopped, retired and uninitialised.
+    async fn status(&self) -> ClusterStatus;
+
+    /// Makes a fresh stand-alone node of an uninitialised one: sealing key, identity, first administrator.
+    async fn initialize(&self, request: Initialize) -> Result<Initialized, AdminError>;
+
+    /// Makes the cluster CA where there is none and opens pairing: a fresh one-time code replaces an older one.
+    async fn generate_keys(&self, progress: Progress) -> Result<PairingCode, AdminError>;
+
+    /// Joins this uninitialised node to the one that made the code.
+    async fn provision(&self, request: Provision, progress: Progress) -> Result<(), AdminError>;
+
+    /// Checks everything first, telling each check through `progress`; a failed one ends it with an error before
+    /// anything is changed. Then makes the joined nodes voters and raises the address.
+    async fn deploy(&self, request: Deploy, progress: Progress) -> Result<(), AdminError>;
+
+    /// Planned change of the active node. `dry_run` only tells the checks and returns None.
+    async fn switchover(&self, request: Switchover, progress: Progress)
+    -> Result<Option<SwitchoverReport>, AdminError>;
+
+    /// Leaves orderly, handing over first; `force` also when nobody can take over. Tells `Stopping Cluster (vip)...`
+    /// and `Stopping Cluster (raft)...`. Stays stopped over a restart.
+    async fn stop(&self, force: bool, progress: Progress) -> Result<(), AdminError>;
+
+    /// Comes back after [`Self::stop`]. Tells `Starting Cluster (raft)...` and `Starting Cluster (vip)...`.
+    async fn start(&self, progress: Progress) -> Result<(), AdminError>;
+
+    /// Commits a digest mark and collects each reachable replica's digest there, for `doctor`.
+    async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError>;
+}
+
+/// Synchronization with the vendor's central service, on the active node.
+#[async_trait]
+pub trait SyncControl: Send + Sync + 'static {
+    /// Synchronizes now and returns once central's answer is committed.
+    async fn sync_now(&self, account: AccountId) -> Result<(), AdminError>;
+
+    /// Makes the account's keys, commits the approval as `actor` and registers the account with central. An unreachable
+    /// central is no error: the account stays approved and registration is tried again.
+    async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError>;
+}
+
+/// The first administrator, password already hashed.
+#[derive(Clone, Debug)]
+pub struct Initialize {
+    pub administrator: User,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Initialized {
+    /// Random identity of the server, hex.
+    pub server_uid: String,
+}
+
+/// Lets one node join.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PairingCode {
+    pub code: String,
+    pub expires: Millis,
+    /// host:port for `--join`.
+    pub join_address: String,
+}
+
+#[derive(Clone)]
+pub struct Provision {
+    /// host:port of the node that made the code.
+    pub join: String,
+    pub code: String,
+    pub witness: bool,
+    /// Sets data that is there aside instead of refusing.
+    pub replace: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Deploy {
+    /// At most one of each family, preferred first; not empty.
+    pub vip: Vec<IpAddr>,
+    pub interface: Option<String>,
+    /// Only the checks.
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Switchover {
+    /// None: the only other data node.
+    pub to: Option<String>,
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitchoverReport {
+    pub from: String,
+    pub to: String,
+    /// Between the last answer of the old active node and readiness of the new one.
+    pub gap_ms: u64,
+}
+
+/// One check of a preflight or of `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub name: String,
+    pub result: CheckResult,
+    /// What was found and, unless it passed, what to do.
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    Passed,
+    Warning,
+    Failed,
+}
+
+/// A replica's digest of the state at one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeDigest {
+    pub node: String,
+    /// None: the node did not answer.
+    pub digest: Option<String>,
+}
+
+/// Tells the caller how long work goes on. A caller who has gone away does not end the work.
+#[derive(Clone, Debug)]
+pub struct Progress(mpsc::UnboundedSender<Told>);
+
+/// What is told underway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    Step(String),
+    Check(Check),
+}
+
+impl Progress {
+    /// A teller with its listener. Unbounded: a verb tells a few dozen lines at most.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Told>) {
+        let (tx, rx) = mpsc::unbounded_channel();
+        (Self(tx), rx)
+    }
+
+    /// The next step, as shown to people: `Starting Cluster (raft)...`.
+    pub fn step(&self, text: impl Into<String>) {
+        // The listener may be gone; the work goes on.
+        let _ = self.0.send(Told::Step(text.into()));
+    }
+
+    /// The result of one preflight check.
+    pub fn check(&self, check: Check) {
+        let _ = self.0.send(Told::Check(check));
+    }
+}

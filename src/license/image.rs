@@ -1,0 +1,190 @@
+//! The state as records: how images and snapshots see it, and how it is rebuilt with its indexes.
+
+use super::state::{Index, State};
+use super::*;
+use std::sync::Arc;
+
+impl State {
+    /// The record under `key`, if it exists.
+    pub fn record(&self, key: &RecordKey) -> Option<Record> {
+        Some(match key {
+            RecordKey::Meta => Record::Meta(self.meta.clone()),
+            RecordKey::Settings => Record::Settings((*self.settings).clone()),
+            RecordKey::Account(id) => Record::Account(self.account(*id)?.clone()),
+            RecordKey::VirtualAccount(id) => Record::VirtualAccount(self.virtual_account(*id)?.clone()),
+            RecordKey::License(id) => Record::License(self.license(*id)?.clone()),
+            RecordKey::Pool(va, license) => Record::Pool(self.pool(*va, *license)?.clone()),
+            RecordKey::Token(id) => Record::Token(self.token(*id)?.clone()),
+            RecordKey::Instance(id) => Record::Instance(self.instance(*id)?.clone()),
+            RecordKey::Event(seq) => Record::Event((**self.events.get(seq)?).clone()),
+            RecordKey::Alert(key) => Record::Alert(self.alert(key)?.clone()),
+            RecordKey::User(name) => Record::User(self.user(name)?.clone()),
+            RecordKey::Member(id) => Record::Member(self.member(*id)?.clone()),
+            RecordKey::RoleChange(at, term) => Record::RoleChange((**self.role_changes.get(&(*at, *term))?).clone()),
+            RecordKey::Request(id) => Record::Request((**self.requests.get(id)?).clone()),
+        })
+    }
+
+    /// All records in key order.
+    pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> + Send + '_ {
+        let head = [Record::Meta(self.meta.clone()), Record::Settings((*self.settings).clone())];
+        head.into_iter()
+            .chain(self.accounts.values().map(|r| Record::Account((**r).clone())))
+            .chain(self.virtual_accounts.values().map(|r| Record::VirtualAccount((**r).clone())))
+            .chain(self.licenses.values().map(|r| Record::License((**r).clone())))
+            .chain(self.pools.values().map(|r| Record::Pool((**r).clone())))
+            .chain(self.tokens.values().map(|r| Record::Token((**r).clone())))
+            .chain(self.instances.values().map(|r| Record::Instance((**r).clone())))
+            .chain(self.events.values().map(|r| Record::Event((**r).clone())))
+            .chain(self.alerts.values().map(|r| Record::Alert((**r).clone())))
+            .chain(self.users.values().map(|r| Record::User((**r).clone())))
+            .chain(self.members.values().map(|r| Record::Member((**r).clone())))
+            .chain(self.role_changes.values().map(|r| Record::RoleChange((**r).clone())))
+            .chain(self.requests.values().map(|r| Record::Request((**r).clone())))
+            .map(|r| (r.key(), r))
+    }
+
+    /// Rebuilds a state, indexes included, from records in any order.
+    pub fn from_records(records: impl IntoIterator<Item = (RecordKey, Record)>) -> Self {
+        let mut state = Self::default();
+        let mut last: Option<Arc<Instance>> = None;
+        for (_, record) in records {
+            match record {
+                Record::Meta(r) => state.meta = r,
+                Record::Settings(r) => state.settings = Arc::new(r),
+                Record::Account(r) => drop(state.accounts.insert(r.id, Arc::new(r))),
+                Record::VirtualAccount(r) => drop(state.virtual_accounts.insert(r.id, Arc::new(r))),
+                Record::License(r) => drop(state.licenses.insert(r.id, Arc::new(r))),
+                Record::Pool(r) => drop(state.pools.insert((r.va, r.license), Arc::new(r))),
+                Record::Token(r) => drop(state.tokens.insert(r.id, Arc::new(r))),
+                Record::Instance(mut r) => {
+                    if let Some(last) = &last {
+                        r.share_texts(last);
+                    }
+                    let r = Arc::new(r);
+                    last = Some(r.clone());
+                    state.instances.insert(r.id, r);
+                }
+                Record::Event(r) => drop(state.events.insert(r.seq.0, Arc::new(r))),
+                Record::Alert(r) => drop(state.alerts.insert(r.key.clone(), Arc::new(r))),
+                Record::User(r) => drop(state.users.insert(r.name.clone(), Arc::new(r))),
+                Record::Member(r) => drop(state.members.insert(r.node_id, Arc::new(r))),
+                Record::RoleChange(r) => drop(state.role_changes.insert((r.at, r.term), Arc::new(r))),
+                Record::Request(r) => drop(state.requests.insert(r.id, Arc::new(r))),
+            }
+        }
+        state.index = Index::of(&state);
+        state
+    }
+}
+
+impl Instance {
+    /// Uses the other instance's copy of equal texts: a fleet of one product holds its name once.
+    pub(super) fn share_texts(&mut self, other: &Self) {
+        if self.product_type == other.product_type {
+            self.product_type = other.product_type.clone();
+        }
+        if self.software_version == other.software_version {
+            self.software_version = other.software_version.clone();
+        }
+    }
+}
+
+impl Index {
+    /// The indexes of the records in `state`.
+    pub fn of(state: &State) -> Self {
+        let mut index = Self::default();
+        for account in state.accounts() {
+            index.add_account(account);
+        }
+        for va in state.virtual_accounts.values() {
+            index.add_virtual_account(va);
+        }
+        for license in state.licenses.values() {
+            index.licenses.entry(license.account).or_default().insert(license.tag.clone(), license.id);
+        }
+        for pool in state.pools.values() {
+            index.move_boundary(pool.va, pool.license, None, pool.next_boundary());
+        }
+        for token in state.tokens.values() {
+            index.add_token(token);
+        }
+        for instance in state.instances.values() {
+            // A record without its virtual account is damage: check() reports it.
+            if let Some(va) = state.virtual_account(instance.va) {
+                index.add_instance(va.account, instance);
+            }
+        }
+        for request in state.requests.values() {
+            index.requests.insert((request.at, request.id));
+        }
+        index
+    }
+
+    pub fn add_account(&mut self, account: &Account) {
+        self.accounts.insert(account.name.clone(), account.id);
+        self.syncs_due.extend(account.sync.watched().map(|due| (due, account.id)));
+    }
+    pub fn remove_account(&mut self, account: &Account) {
+        self.accounts.remove(&account.name);
+        self.virtual_accounts.remove(&account.id);
+        self.licenses.remove(&account.id);
+        self.udis.remove(&account.id);
+        self.move_sync(account.id, account.sync.watched(), None);
+    }
+    /// The moment an account's synchronization becomes overdue has changed.
+    pub fn move_sync(&mut self, account: AccountId, old: Option<Millis>, new: Option<Millis>) {
+        if old != new {
+            old.map(|due| self.syncs_due.remove(&(due, account)));
+            self.syncs_due.extend(new.map(|due| (due, account)));
+        }
+    }
+
+    pub fn add_virtual_account(&mut self, va: &VirtualAccount) {
+        self.virtual_accounts.entry(va.account).or_default().insert(va.name.clone(), va.id);
+    }
+    pub fn remove_virtual_account(&mut self, va: &VirtualAccount) {
+        if let Some(names) = self.virtual_accounts.get_mut(&va.account) {
+            names.remove(&va.name);
+        }
+    }
+
+    /// The next moment at which a pool's terms change has moved.
+    pub fn move_boundary(
+        &mut self,
+        va: VirtualAccountId,
+        license: LicenseId,
+        old: Option<Millis>,
+        new: Option<Millis>,
+    ) {
+        if old != new {
+            old.map(|at| self.boundaries.remove(&(at, va, license)));
+            self.boundaries.extend(new.map(|at| (at, va, license)));
+        }
+    }
+
+    pub fn add_token(&mut self, token: &Token) {
+        self.tokens.insert(token.hash, token.id);
+        self.tokens_of.insert((token.va, token.id));
+    }
+    pub fn remove_token(&mut self, token: &Token) {
+        self.tokens.remove(&token.hash);
+        self.tokens_of.remove(&(token.va, token.id));
+    }
+
+    pub fn add_instance(&mut self, account: AccountId, instance: &Instance) {
+        self.udis.entry(account).or_default().insert(instance.udi.clone(), instance.id);
+        self.instances_of.insert((instance.va, instance.id));
+        self.lapses.insert((instance.lapse_day(), instance.id));
+    }
+    pub fn remove_instance(&mut self, account: AccountId, instance: &Instance) {
+        if let Some(udis) = self.udis.get_mut(&account) {
+            udis.remove(&*instance.udi);
+            if udis.is_empty() {
+                self.udis.remove(&account);
+            }
+        }
+        self.instances_of.remove(&(instance.va, instance.id));
+        self.lapses.remove(&(instance.lapse_day(), instance.id));
+    }
+}

@@ -1,0 +1,100 @@
+//! Every limit and period of the licensing rules, with its reason.
+//!
+//! Two reasons recur: a record must stay far below 128 KiB (larger values are not stored in line by the image), and
+//! one command must be a bounded amount of work on every replica.
+
+use super::ids::Millis;
+
+// ---- texts (bytes) ----
+
+/// Names of accounts, virtual accounts, users, members: fit a table column.
+pub const MAX_NAME: usize = 128;
+/// An entitlement tag: the vendor's longest are about 100.
+pub const MAX_TAG: usize = 128;
+/// Descriptions, reasons, addresses, host names: a host name has at most 253.
+pub const MAX_TEXT: usize = 256;
+/// A sentence in an alert or event: longer ones are cut.
+pub const MAX_MESSAGE: usize = 512;
+/// A password hash in PHC format is about 100.
+pub const MAX_PASSWORD_HASH: usize = 256;
+/// A certificate, request or sealed key: an RSA-4096 one is below 4 KiB.
+pub const MAX_BLOB: usize = 8 * 1024;
+/// Leaf, issuing authority, root, and one in reserve for a cross-signed chain.
+pub const MAX_CHAIN: usize = 4;
+
+// ---- counts ----
+
+/// Licenses of one instance. Also the width of the bit set in [`super::LastAnswer::Authorized`].
+pub const MAX_LICENSES_PER_INSTANCE: usize = 64;
+/// A license count. With [`MAX_INSTANCES`] (2^20) all sums stay below 2^60, far from the end of an `i64`.
+pub const MAX_COUNT: u64 = 1 << 40;
+/// Product instances of a server: ten times the hundred thousand that it is measured with.
+pub const MAX_INSTANCES: u64 = 1 << 20;
+/// Terms of one license in one virtual account: a dozen renewals and some add-ons.
+pub const MAX_TERMS: usize = 32;
+/// Licenses of one account. The frozen usage of a synchronization (tag and count of each) lies in the account's
+/// record and must fit 128 KiB beside its certificates.
+pub const MAX_LICENSES_PER_ACCOUNT: usize = 600;
+/// Local accounts: each page and each synchronization round walks them.
+pub const MAX_ACCOUNTS: usize = 1_000;
+/// Virtual accounts of one account: a synchronization visits each of them for each license.
+pub const MAX_VIRTUAL_ACCOUNTS: usize = 1_000;
+/// Tokens of one virtual account; one that can no longer be used makes room.
+pub const MAX_TOKENS_PER_VIRTUAL_ACCOUNT: usize = 1_000;
+/// Uses of a token: no more than there can be instances ever registered with it in a busy century.
+pub const MAX_TOKEN_USES: u64 = 1 << 40;
+/// People.
+pub const MAX_USERS: usize = 1_000;
+/// Members ever, the retired ones included, since a node id is never given again.
+pub const MAX_MEMBERS: usize = 10_000;
+/// Virtual addresses: one IPv4 and one IPv6, and room for a move.
+pub const MAX_ADDRESSES: usize = 4;
+/// Alerts raised from outside (about nodes); those the state keeps itself are bounded by what they are about.
+pub const MAX_RAISED_ALERTS: usize = 1_000;
+
+// ---- rings: the oldest makes room ----
+
+/// Events held in the state; older ones are in the append-only audit file of each node.
+pub const MAX_EVENTS: u64 = 10_000;
+/// Changes of the active node.
+pub const MAX_ROLE_CHANGES: usize = 1_000;
+/// Administrative requests remembered, so that a repeat gets its first outcome…
+pub const MAX_REQUESTS: usize = 10_000;
+/// … and for how long: far beyond any client's retries.
+pub const REQUEST_MEMORY: u64 = Millis::DAY;
+
+// ---- work done along with a command, as time passes ----
+
+/// Pools re-evaluated because a term started or ended.
+pub const BOUNDARIES_PER_APPLY: usize = 64;
+/// Instances released after their grace.
+pub const LAPSES_PER_APPLY: usize = 4;
+/// Accounts whose synchronization became overdue.
+pub const OVERDUE_PER_APPLY: usize = 16;
+/// Remembered requests forgotten: more than one, so that the memory shrinks while in use.
+pub const FORGET_PER_APPLY: usize = 4;
+
+// ---- periods ----
+
+/// How long a registration token is valid unless said otherwise, and the range that may be said, in days.
+pub const TOKEN_DAYS: u64 = 30;
+pub const MIN_TOKEN_DAYS: u64 = 1;
+pub const MAX_TOKEN_DAYS: u64 = 365;
+/// An ID certificate is valid for 365 days, backdated 5 minutes for products whose clock is behind.
+pub const CERTIFICATE_LIFE: u64 = 365 * Millis::DAY;
+pub const CERTIFICATE_BACKDATE: u64 = 5 * Millis::MINUTE;
+/// How far the dates of a certificate made by the leader may lie from the state time of its command.
+pub const CERTIFICATE_SKEW: u64 = Millis::HOUR;
+/// When a product should ask again.
+pub const RENEW_IN_COMPLIANCE: u64 = 30 * Millis::DAY;
+pub const RENEW_OUT_OF_COMPLIANCE: u64 = 12 * Millis::HOUR;
+/// An authorization lapses this long after the last contact…
+pub const AUTHORIZATION_LIFE: u64 = 90 * Millis::DAY;
+/// … and its instance is released after this much more.
+pub const LAPSE_GRACE: u64 = 90 * Millis::DAY;
+/// From then a product that is out of compliance may enforce.
+pub const ENFORCE_AFTER: u64 = 90 * Millis::DAY;
+/// After service resumed nothing expires for this long: our outage never costs a product its license.
+pub const RESUME_GRACE: u64 = 24 * Millis::HOUR;
+/// A synchronization is due this long after the last success.
+pub const SYNC_DUE: u64 = 30 * Millis::DAY;
