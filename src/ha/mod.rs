@@ -1,5 +1,6 @@
 //! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
 
 pub mod identity;
+pub mod join;
 pub mod pairing;
 pub mod status;

@@ -88,6 +88,7 @@ impl Apply<'_> {
         ca_chain: &[Vec<u8>],
         signer_cert: &[u8],
         entitlements: &[Entitlement],
+        response: &Digest32,
     ) -> Done {
         self.require_status(id, &[AccountStatus::Approved], "activated")?;
         inputs::chain(ca_chain)?;
@@ -99,6 +100,7 @@ impl Apply<'_> {
                 keys.ca_chain = ca_chain.to_vec();
                 keys.signer_cert = signer_cert.to_vec();
             }
+            account.sync.last_response = *response;
             account.sync.last_success = Some(now);
             account.sync.due = Some(now.plus(SYNC_DUE));
         });

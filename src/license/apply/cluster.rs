@@ -14,6 +14,7 @@ impl Apply<'_> {
         }
         self.state.meta.server_uid = server_uid.to_owned();
         self.state.meta.incarnation = 1;
+        self.state.meta.incarnation_since = self.now;
         self.store_user(administrator);
         // So that images and snapshots hold every record from the beginning.
         self.changes.insert(RecordKey::Settings);
@@ -51,6 +52,7 @@ impl Apply<'_> {
 
     pub fn raise_incarnation(&mut self) -> Done {
         self.state.meta.incarnation += 1;
+        self.state.meta.incarnation_since = self.now;
         let message = format!("This server's incarnation is now {}.", self.state.meta.incarnation);
         self.event(Severity::Minor, None, "incarnation-raised", message);
         Ok(Outcome::Done)

@@ -86,8 +86,8 @@ impl Apply<'_> {
             }
             Command::ApproveAccount { account, keys } => self.approve_account(*account, keys),
             Command::RejectAccount { account, reason } => self.reject_account(*account, reason),
-            Command::ActivateAccount { account, ca_chain, signer_cert, entitlements } => {
-                self.activate_account(*account, ca_chain, signer_cert, entitlements)
+            Command::ActivateAccount { account, ca_chain, signer_cert, entitlements, response } => {
+                self.activate_account(*account, ca_chain, signer_cert, entitlements, response)
             }
             Command::DeactivateAccount { account, reason } => self.deactivate_account(*account, reason),
             Command::ReactivateAccount { account } => self.reactivate_account(*account),
@@ -101,7 +101,9 @@ impl Apply<'_> {
             Command::CreateToken { .. } => self.create_token(command),
             Command::RevokeToken { token } => self.revoke_token(*token),
             Command::BeginSync { account } => self.begin_sync(*account),
-            Command::CompleteSync { account, seq, entitlements } => self.complete_sync(*account, *seq, entitlements),
+            Command::CompleteSync { account, seq, entitlements, response } => {
+                self.complete_sync(*account, *seq, entitlements, response)
+            }
             Command::FailSync { account, seq, reason } => self.fail_sync(*account, *seq, reason),
             Command::Register { .. } => self.register(command),
             Command::Numbered { instance, number, digest, action } => self.numbered(*instance, *number, digest, action),

@@ -40,15 +40,24 @@ impl Apply<'_> {
             }
         }
         let usage = usage.into_iter().collect();
+        let Meta { incarnation, incarnation_since, .. } = self.state.meta;
         let begun = self.now;
+        let previous = account.sync.last_response;
+        let outstanding = SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances };
         self.change_account(id, |account| {
             account.sync.seq = seq;
-            account.sync.outstanding = Some(SyncOutstanding { seq, begun, usage, instances });
+            account.sync.outstanding = Some(outstanding);
         });
         Ok(Outcome::SyncBegun { seq })
     }
 
-    pub fn complete_sync(&mut self, id: AccountId, seq: u64, entitlements: &[Entitlement]) -> Done {
+    pub fn complete_sync(
+        &mut self,
+        id: AccountId,
+        seq: u64,
+        entitlements: &[Entitlement],
+        response: &Digest32,
+    ) -> Done {
         let outstanding = self.outstanding(id, seq)?;
         let reported = outstanding.instances;
         self.check_entitlements(id, entitlements)?;
@@ -56,6 +65,7 @@ impl Apply<'_> {
         self.change_account(id, |account| {
             let sync = &mut account.sync;
             sync.outstanding = None;
+            sync.last_response = *response;
             sync.last_success = Some(now);
             sync.last_failure = None;
             sync.due = Some(now.plus(SYNC_DUE));

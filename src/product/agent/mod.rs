@@ -1,0 +1,1 @@
+//! The products side: agent.
