@@ -1,7 +1,9 @@
 //! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
 
+pub mod desk;
 pub mod identity;
 pub mod join;
 pub mod pairing;
 pub mod ports;
 pub mod status;
+pub mod switch;
