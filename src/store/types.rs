@@ -2,6 +2,7 @@
 
 use crate::license::Outcome;
 use bytes::Bytes;
+use openraft::type_config::alias;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -12,7 +13,37 @@ openraft::declare_raft_types!(
         R = Outcomes,
         NodeId = u64,
         Node = NodeInfo,
+        Responder<T> = Callback<T> where T: openraft::OptionalSend + 'static,
 );
+
+/// Runs when a proposed entry was applied or given up. Called on the applying task, so it must be short; dropped
+/// uncalled when the node stops.
+pub struct Callback<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Callback<T> {
+    pub fn new(run: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(run))
+    }
+}
+
+impl<T: Send + 'static> openraft::raft::responder::Responder<TypeConfig, T> for Callback<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
+}
+
+/// Term, node and index of a log entry.
+pub type LogId = alias::LogIdOf<TypeConfig>;
+/// Term and node of a leader.
+pub type LeaderId = alias::LeaderIdOf<TypeConfig>;
+/// A log entry.
+pub type Entry = alias::EntryOf<TypeConfig>;
+/// A vote, granted or committed.
+pub type Vote = alias::VoteOf<TypeConfig>;
+/// A membership with the log id that set it.
+pub type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
+/// Position and membership of a snapshot.
+pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 
 /// A sealed batch of commands as it travels in one log entry: format number, MAC and body (see `store::codec`).
 /// The body is only decoded by `apply`, after its MAC is checked.
@@ -28,6 +59,12 @@ impl fmt::Display for Envelope {
 /// The outcomes of one batch, in the order of its commands. Empty for blank and membership entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcomes(pub Vec<Outcome>);
+
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} outcomes", self.0.len())
+    }
+}
 
 /// A cluster member as recorded in the Raft membership.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
