@@ -4,13 +4,13 @@ use super::deploy;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::pairing::{CODE_LIFE, node_certificate};
-use super::running::Running;
+use super::running::{Running, active_name};
 use super::shared::Shared;
 use super::status::{self, Answer, Facts, MemberFacts, Mode};
 use super::switchover;
 use crate::admin::{
-    AdminError, ClusterControl, ClusterStatus, Deploy, Initialize, Initialized, Kind, NodeDigest, PairingCode, Progress,
-    Provision, Switchover, SwitchoverReport, SyncControl,
+    AdminError, ClusterControl, ClusterStatus, Deploy, Initialize, Initialized, Kind, NodeDigest, PairingCode,
+    Progress, Provision, Switchover, SwitchoverReport, SyncControl,
 };
 use crate::config::NodeRole;
 use crate::license::{AccountId, Command, Member, Millis, Outcome, Settings};
@@ -20,6 +20,7 @@ use crate::pki::seal::Sealer;
 use crate::pki::tls::Identity as TlsIdentity;
 use crate::pki::{pairing, random};
 use crate::raft::Ledger;
+use crate::store::StateDigest;
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,12 +147,12 @@ impl Control {
     async fn first_commands(&self, administrator: crate::license::User) -> Result<String, AdminError> {
         let running = self.need_running().await?;
         let config = &self.shared.config;
-        let info = running.replica.info().clone();
+        let info = running.replica.options().info.clone();
         running.replica.membership().initialize(info.clone()).await.map_err(internal)?;
         wait_serving(&running).await?;
         let server_uid = hex::encode(random::bytes::<16>());
         let member = Member {
-            node_id: running.replica.node_id(),
+            node_id: running.replica.options().node_id,
             name: info.name,
             public_address: info.public_address,
             cluster_address: info.cluster_address,
@@ -182,7 +183,7 @@ impl Control {
             let answer = if m.node_id == status.node_id {
                 Some(Answer {
                     version: env!("CARGO_PKG_VERSION").into(),
-                    term: status.last_applied.map_or(0, |id| id.leader_id.term),
+                    term: status.last_applied.map_or(0, |id| id.term),
                     index: status.last_applied.map_or(0, |id| id.index),
                     write_lag_ms: None,
                     flush_lag_ms: None,
@@ -191,7 +192,7 @@ impl Control {
                     connected_since: None,
                 })
             } else {
-                status.peers.get(&m.node_id).and_then(peer_answer)
+                status.peers.iter().find(|p| p.node_id == m.node_id).and_then(peer_answer)
             };
             MemberFacts {
                 voter: voters.contains(&m.node_id),
@@ -233,15 +234,13 @@ impl Control {
         };
         let role = running.replica.roles().borrow().clone();
         facts.mode = Mode::Running;
-        facts.this_id = running.replica.node_id();
+        facts.this_id = running.replica.options().node_id;
         facts.epoch = running.identity.file.epoch_counter;
         facts.members = self.answers(running);
         facts.leader = role.leader;
-        let peers = running.replica.peers().views();
         let here = *running.active.borrow();
-        let there = peers.values().any(|p| {
-            p.report.as_ref().is_some_and(|(r, at)| r.serving && at.elapsed() < PEER_FRESH)
-        });
+        let fresh = |age: Duration| age < PEER_FRESH;
+        let there = running.replica.status().peers.iter().any(|p| p.serving && p.last_contact.is_some_and(fresh));
         facts.serving = here || (there && facts.leader != Some(facts.this_id));
         facts.changing_since = (!facts.serving).then(|| millis(role.since));
         facts.vip_held = !running.holding.borrow().held.is_empty();
@@ -274,8 +273,9 @@ impl ClusterControl for Control {
     async fn generate_keys(&self, progress: Progress) -> Result<PairingCode, AdminError> {
         let running = self.need_running().await?;
         let Some(ca) = &running.identity.ca else {
-            return Err(AdminError::new(Kind::State, "a witness has no keys to pair with")
-                .hint("run this on the primary node"));
+            return Err(
+                AdminError::new(Kind::State, "a witness has no keys to pair with").hint("run this on the primary node")
+            );
         };
         if running.replica.guard().serving_until().is_none() {
             return Err(not_active(&running));
@@ -316,9 +316,9 @@ impl ClusterControl for Control {
             version: env!("CARGO_PKG_VERSION").into(),
         };
         progress.step(format!("Joining the cluster at {}...", request.join));
-        let (identity, peer) = join::join(&request.join, &code, joiner).await.map_err(|e| {
-            AdminError::new(Kind::Unreachable, "this node was not let in").because(e.to_string())
-        })?;
+        let (identity, peer) = join::join(&request.join, &code, joiner)
+            .await
+            .map_err(|e| AdminError::new(Kind::Unreachable, "this node was not let in").because(e.to_string()))?;
         progress.step("Writing the keys...");
         std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
         identity.create(self.data_dir()).map_err(internal)?;
@@ -420,12 +420,12 @@ impl SyncControl for Control {
 }
 
 fn collect_digests(running: &Running, nonce: u64) -> Vec<NodeDigest> {
-    let mine = running.replica.digest_of(nonce);
-    let Some((index, digest)) = mine else { return Vec::new() };
+    let mine = running.store.digests().borrow().iter().find(|d| d.nonce == nonce).copied();
+    let Some(StateDigest { index, digest, .. }) = mine else { return Vec::new() };
     let mut all = vec![NodeDigest { node: running.identity.file.name.clone(), digest: Some(hex::encode(digest)) }];
-    for view in running.replica.peers().views().values() {
-        let theirs = view.report.as_ref().and_then(|(r, _)| r.digests.iter().find(|(i, _)| *i == index));
-        all.push(NodeDigest { node: view.info.name.clone(), digest: theirs.map(|(_, d)| hex::encode(d)) });
+    for peer in running.replica.status().peers {
+        let theirs = peer.digests.iter().find(|(i, _)| *i == index);
+        all.push(NodeDigest { node: peer.info.name.clone(), digest: theirs.map(|(_, d)| hex::encode(d)) });
     }
     all
 }
@@ -434,21 +434,22 @@ fn peer_answer(peer: &crate::raft::PeerStatus) -> Option<Answer> {
     let contact = peer.last_contact.filter(|age| *age < PEER_FRESH)?;
     let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     Some(Answer {
-        version: peer.version.clone(),
-        term: peer.last_applied.map_or(0, |id| id.leader_id.term),
-        index: peer.last_applied.map_or(0, |id| id.index),
+        version: peer.version.clone().unwrap_or_default(),
+        term: peer.last_applied.map_or(0, |id| id.term),
+        // A report is up to half a second old; what the peer acknowledged meanwhile is newer.
+        index: peer.last_applied.max(peer.matched).map_or(0, |id| id.index),
         write_lag_ms: peer.write_lag.map(ms),
         flush_lag_ms: peer.flush_lag.map(ms),
         replay_lag_ms: peer.replay_lag.map(ms),
         contact_ms: ms(contact),
-        connected_since: peer.connected_since.map(millis),
+        connected_since: None,
     })
 }
 
 fn member_of(running: &Running) -> Member {
-    let info = running.replica.info();
+    let info = &running.replica.options().info;
     Member {
-        node_id: running.replica.node_id(),
+        node_id: running.replica.options().node_id,
         name: info.name.clone(),
         public_address: info.public_address.clone(),
         cluster_address: info.cluster_address.clone(),
@@ -476,7 +477,7 @@ pub(super) async fn commit(ledger: &dyn Ledger, actor: &str, command: Command) -
 }
 
 pub(super) fn not_active(running: &Running) -> AdminError {
-    match running.replica.active_name() {
+    match active_name(&running.replica) {
         Some(active) => AdminError::new(Kind::NotActive, format!("this node is not active; {active} is"))
             .hint(format!("run this on {active}")),
         None => AdminError::new(Kind::NoActiveNode, "no node is active now").hint("look at `licraft ha status`"),

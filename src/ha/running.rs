@@ -10,8 +10,8 @@ use crate::license::{Command, Settings};
 use crate::pki::seal::Sealer;
 use crate::pki::tls::NodeTls;
 use crate::product::{self, ProductContext, Serving, ServingGuard};
-use crate::raft::{Ledger, Replica, ReplicaOptions, Timings};
-use crate::store::{BatchAuth, Epoch, NodeInfo, StoreOptions};
+use crate::raft::{LeaseGuard, Ledger, Replica, ReplicaOptions, StoreParts, Timings, Transport};
+use crate::store::{BatchAuth, Epoch, NodeInfo, Store, StoreHandle, StoreOptions};
 use crate::vip::{self, Guard, Holding, Stage};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
@@ -32,6 +32,7 @@ pub struct Running {
     pub identity: Arc<NodeIdentity>,
     pub node_tls: NodeTls,
     pub replica: Arc<Replica>,
+    pub store: StoreHandle,
     pub holding: watch::Receiver<Holding>,
     pub active: watch::Receiver<bool>,
     /// None on a witness.
@@ -56,22 +57,37 @@ impl BatchAuth for SealerAuth {
 /// Serving as the virtual address and the product handlers ask for it.
 #[derive(Clone)]
 pub struct Served {
+    guard: LeaseGuard,
     replica: Arc<Replica>,
+}
+
+impl Served {
+    #[must_use]
+    pub fn new(replica: Arc<Replica>) -> Self {
+        Self { guard: replica.guard(), replica }
+    }
 }
 
 impl Guard for Served {
     fn serving_until(&self) -> Option<Instant> {
-        self.replica.guard().serving_until()
+        self.guard.serving_until()
     }
 }
 
 impl ServingGuard for Served {
     fn serving(&self) -> Serving {
-        match self.replica.guard().serving_until() {
+        match self.guard.serving_until() {
             Some(_) => Serving::Active,
-            None => Serving::Standby { active: self.replica.active_name() },
+            None => Serving::Standby { active: active_name(&self.replica) },
         }
     }
+}
+
+/// The data node that leads, if another one does.
+#[must_use]
+pub fn active_name(replica: &Replica) -> Option<String> {
+    let leader = replica.roles().borrow().leader?;
+    replica.membership().members().remove(&leader).filter(|info| !info.witness).map(|info| info.name)
 }
 
 impl Running {
@@ -82,17 +98,15 @@ impl Running {
     pub async fn start(shared: &Arc<Shared>, identity: Arc<NodeIdentity>) -> Result<Self> {
         let config = &shared.config;
         let node_tls = NodeTls::new(&identity.ca_cert, &identity.tls)?;
-        let options = replica_options(shared, &identity, node_tls.clone())?;
-        let replica = Replica::start(options).await.context("starting the replica")?;
+        let (store, replica) = start_replica(shared, &identity, node_tls.clone()).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (active_tx, active) = watch::channel(false);
         let (report, holding) = watch::channel(Holding::default());
-        let mut running =
-            Self { identity, node_tls, replica, holding, active, upstream: None, stop, tasks };
+        shared.ledger.on(replica.ledger());
+        let mut running = Self { identity, node_tls, replica, store, holding, active, upstream: None, stop, tasks };
         if config.role == NodeRole::Data {
             running.serve(shared, active_tx, report).await?;
         }
-        shared.ledger.on(running.ledger());
         shared.measure(&running);
         running.watch_store(shared);
         Ok(running)
@@ -118,7 +132,7 @@ impl Running {
             );
         }
         let sealer = self.identity.sealer.clone().context("a data node without its sealing key")?;
-        let served = Served { replica: self.replica.clone() };
+        let served = Served::new(self.replica.clone());
         let upstream = Arc::new(UpstreamKeeper::new(self.ledger(), sealer.clone(), shared.clock.clone()));
         self.upstream = Some(upstream.clone());
         let ports = Arc::new(self.ports(shared, sealer, &served)?);
@@ -127,14 +141,8 @@ impl Running {
 
         let (vip_tx, vip_addresses) = watch::channel(Vec::new());
         let (wake_tx, wake) = watch::channel(0);
-        let hold = vip::hold(
-            Arc::new(served.clone()),
-            ports.clone(),
-            vip_addresses,
-            wake,
-            report,
-            self.stop.child_token(),
-        );
+        let hold =
+            vip::hold(Arc::new(served.clone()), ports.clone(), vip_addresses, wake, report, self.stop.child_token());
         self.tasks.spawn(hold);
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
         self.tasks.spawn(follow_role(self.replica.clone(), active, wake_tx, self.stop.child_token()));
@@ -148,7 +156,7 @@ impl Running {
         let settings = self.ledger().state().settings().clone();
         let cert = Ports::certificate(&self.identity, config.address, &settings, (shared.clock)())?;
         let context = ProductContext {
-            ledger: self.ledger(),
+            ledger: shared.ledger.clone(),
             serving: Arc::new(served.clone()),
             sealer,
             metrics: shared.metrics.clone(),
@@ -165,7 +173,7 @@ impl Running {
 
     /// A failed store ends the process: the address drops at once, the peers take over, and a restart may heal it.
     fn watch_store(&self, shared: &Arc<Shared>) {
-        let (mut failed, stop, fatal) = (self.replica.failed(), self.stop.clone(), shared.fatal.clone());
+        let (mut failed, stop, fatal) = (self.store.failed(), self.stop.clone(), shared.fatal.clone());
         self.tasks.spawn(async move {
             let why = tokio::select! {
                 () = stop.cancelled() => return,
@@ -185,8 +193,11 @@ impl Running {
         self.tasks.close();
         let ended = async {
             self.tasks.wait().await;
-            if let Err(error) = self.replica.shutdown().await {
-                tracing::error!(%error, "the replica did not end cleanly");
+            self.replica.shutdown().await;
+            // Blocks for the last write of the image.
+            let store = self.store.clone();
+            if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+                tracing::error!("the store did not close cleanly");
             }
         };
         if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
@@ -200,31 +211,33 @@ fn own_address(listen: IpAddr, address: IpAddr) -> IpAddr {
     if listen.is_unspecified() { address } else { listen }
 }
 
-fn replica_options(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -> Result<ReplicaOptions> {
+async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -> Result<(StoreHandle, Arc<Replica>)> {
     let (config, file) = (&shared.config, &identity.file);
     let epoch_id = u128::from_str_radix(&file.epoch_id, 16).context("the epoch in node.json is not hexadecimal")?;
     let auth = identity.sealer.clone().map(|s| Arc::new(SealerAuth(s)) as Arc<dyn BatchAuth>);
-    Ok(ReplicaOptions {
-        node_id: file.node_id,
-        cluster_id: file.cluster_id.as_str().into(),
-        epoch: Epoch { counter: file.epoch_counter, id: epoch_id },
-        info: NodeInfo {
-            name: file.name.clone(),
-            public_address: config.address.to_string(),
-            cluster_address: config.raft.listen.to_string(),
-            witness: file.witness,
-        },
-        dir: config.data_dir.join("raft"),
-        store: StoreOptions { auth: auth.clone(), ..StoreOptions::default() },
-        auth,
-        tls,
-        timings: Timings {
-            heartbeat_ms: file.heartbeat_ms,
-            election_min_ms: file.election_min_ms,
-            election_max_ms: file.election_max_ms,
-        },
-        listen: config.raft.listen,
-    })
+    let info = NodeInfo {
+        name: file.name.clone(),
+        public_address: config.address.to_string(),
+        cluster_address: config.raft.listen.to_string(),
+        witness: file.witness,
+    };
+    let epoch = Epoch { counter: file.epoch_counter, id: epoch_id };
+    let mut options = ReplicaOptions::new(file.node_id, file.cluster_id.clone(), epoch, info);
+    options.timings = Timings {
+        heartbeat_ms: file.heartbeat_ms,
+        election_min_ms: file.election_min_ms,
+        election_max_ms: file.election_max_ms,
+    };
+    options.auth.clone_from(&auth);
+    let listener = tokio::net::TcpListener::bind(config.raft.listen).await;
+    let listener = listener.with_context(|| format!("listening for the other nodes on {}", config.raft.listen))?;
+    let (dir, store_options) = (config.data_dir.join("raft"), StoreOptions { auth, ..StoreOptions::default() });
+    // Blocks for the replay of the log's tail.
+    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, store_options)).await?;
+    let (log, machine, store) = opened.context("opening the store")?;
+    let transport = Transport::Grpc { listener, tls, local: Some(config.raft.listen.ip()) };
+    let parts = StoreParts::new(log, machine, store.clone());
+    Ok((store, Replica::start(options, parts, transport).await.context("starting the replica")?))
 }
 
 /// Publishes whether this node serves, wakes the address holder, and records each take-over.
@@ -234,18 +247,22 @@ async fn follow_role(
     wake: watch::Sender<u64>,
     stop: CancellationToken,
 ) {
+    let guard = replica.guard();
     let mut led_term = None;
+    let mut before = None;
     while !stop.is_cancelled() {
-        let serving = replica.guard().serving_until().is_some();
+        let serving = guard.serving_until().is_some();
         if *active.borrow() != serving {
             active.send_replace(serving);
             wake.send_modify(|n| *n += 1);
         }
-        let term = replica.term();
+        let role = replica.roles().borrow().clone();
+        let term = role.term;
         if serving && led_term != Some(term) {
             led_term = Some(term);
             tracing::info!(term, "this node is active");
-            let command = Command::Resume { node_id: replica.node_id(), term, cause: replica.cause() };
+            let cause = cause(&replica, before);
+            let command = Command::Resume { node_id: replica.options().node_id, term, cause };
             let ledger = replica.ledger();
             tokio::spawn(async move {
                 if let Err(error) = ledger.propose(crate::pki::random::u128(), "cluster", command).await {
@@ -253,12 +270,24 @@ async fn follow_role(
                 }
             });
         }
+        before = role.leader.or(before);
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => {}
         }
     }
     active.send_replace(false);
+}
+
+/// Why this node is active now, as far as it saw it happen.
+fn cause(replica: &Replica, before: Option<u64>) -> String {
+    let me = replica.options().node_id;
+    let name = |id| replica.membership().members().remove(&id).map_or_else(|| format!("node {id}"), |info| info.name);
+    match before {
+        Some(other) if other != me => format!("took over from {}", name(other)),
+        Some(_) => "elected again".into(),
+        None => "start".into(),
+    }
 }
 
 /// Brings the virtual addresses and the certificate's names in line with the replicated settings.

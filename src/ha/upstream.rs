@@ -46,7 +46,8 @@ impl UpstreamKeeper {
         let made = VendorRoot::from_pem(pem.as_bytes()).map_err(UpstreamError::from).and_then(|root| {
             Upstream::new(self.ledger.clone(), self.sealer.clone(), root, self.clock.clone()).map(Arc::new)
         });
-        let upstream = made.map_err(|e| AdminError::new(Kind::Internal, "central cannot be reached").because(e.to_string()))?;
+        let upstream =
+            made.map_err(|e| AdminError::new(Kind::Internal, "central cannot be reached").because(e.to_string()))?;
         *current = Some((pem, upstream.clone()));
         Ok(upstream)
     }
