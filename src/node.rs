@@ -6,7 +6,10 @@ use crate::gui;
 use crate::ha::control::Control;
 use crate::ha::running::{Served, active_name};
 use crate::ha::shared::Shared;
-use crate::pki::tls;
+use crate::ha::desk::JoinDesk;
+use crate::pki::tls::{self, NodeTls};
+use crate::raft::Ledger;
+use crate::vip::Guard;
 use crate::product::wall_clock;
 use crate::telemetry::{self, LogFormat};
 use anyhow::{Context, Result};
@@ -47,16 +50,14 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let parts = admin_parts(&shared, &control);
     let service = tokio::spawn(admin::serve(parts.clone(), incoming, stop.clone().cancelled_owned()));
     control.resume().await.context("starting this node's part in the cluster")?;
-    let door = tokio::spawn(crate::ha::door::serve(shared.clone(), control.clone(), parts, stop.child_token()));
+    let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
     tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
 
     let why = wait_for_end(&shared).await?;
     control.shutdown().await;
     stop.cancel();
-    for (what, task) in [("the admin service", service)] {
-        task.await.with_context(|| format!("ending {what}"))?.with_context(|| format!("ending {what}"))?;
-    }
-    let _ = door.await;
+    service.await.context("ending the admin service")?.context("serving the admin socket")?;
+    door.await.context("ending the admin port")?;
     metrics.await.context("ending the metrics listener")?.context("serving metrics")?;
     match why {
         None => Ok(ExitCode::SUCCESS),
@@ -78,7 +79,7 @@ async fn wait_for_end(shared: &Shared) -> Result<Option<String>> {
 fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
     let sealer = {
         let control = control.clone();
-        move || control.current_now().and_then(|running| running.identity.sealer.clone())
+        move || control.current().and_then(|running| running.identity.sealer.clone())
     };
     admin::Parts {
         ledger: shared.ledger.clone(),
@@ -92,9 +93,66 @@ fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
 fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pages {
     let (shared, control) = (Arc::downgrade(shared), control.clone());
     Box::new(move |served: Served| match shared.upgrade() {
-        Some(shared) => gui::router(shared.ledger.clone(), control.clone(), served),
+        Some(shared) => gui::router(gui::GuiContext {
+            ledger: shared.ledger.clone(),
+            cluster: control.clone(),
+            serving: Arc::new(move || served.serving_until().is_some()),
+            vip_url: Arc::new(move || vip_url(&shared)),
+        }),
         None => axum::Router::new(),
     })
+}
+
+/// Base URL of the pages at the virtual address.
+fn vip_url(shared: &Shared) -> Option<String> {
+    let state = shared.ledger.state();
+    let address = state.settings().vip.first()?.parse::<std::net::IpAddr>().ok()?;
+    Some(format!("https://{}", std::net::SocketAddr::new(address, shared.config.https.gui.port())))
+}
+
+/// Serves the admin port (mutual TLS) and pairing on it, while this node takes part in a cluster.
+async fn door(shared: Arc<Shared>, control: Arc<Control>, parts: admin::Parts, stop: CancellationToken) {
+    let mut running = control.watch();
+    while !stop.is_cancelled() {
+        let now = running.borrow_and_update().clone();
+        if let Some(now) = now {
+            let (cluster_id, tls) = (now.identity.file.cluster_id.clone(), now.node_tls.clone());
+            let desk = Arc::new(JoinDesk::new(&shared, now.identity.clone()));
+            drop(now);
+            let ended = stop.child_token();
+            let served = admin_port(shared.clone(), parts.clone(), cluster_id, tls, desk, ended.clone());
+            let task = tokio::spawn(served);
+            tokio::select! {
+                _ = running.changed() => {}
+                () = stop.cancelled() => {}
+            }
+            ended.cancel();
+            if let Ok(Err(error)) = task.await {
+                tracing::error!(%error, "the admin port does not work; other nodes cannot pass calls on to this one");
+            }
+        } else {
+            tokio::select! {
+                _ = running.changed() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn admin_port(
+    shared: Arc<Shared>,
+    parts: admin::Parts,
+    cluster_id: String,
+    tls: NodeTls,
+    desk: Arc<JoinDesk>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let listen = shared.config.admin.listen;
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let source = Arc::new(move || tls.server());
+    let identify = Arc::new(move |leaf: &[u8]| identify(&shared, &cluster_id, leaf));
+    let incoming = admin::tls(listener, source, identify, Some(desk));
+    admin::serve(parts, incoming, stop.cancelled_owned()).await.context("serving the admin port")
 }
 
 /// Where calls about licensing are answered now.
@@ -105,7 +163,7 @@ struct Forward {
 
 impl admin::Forwarder for Forward {
     fn route(&self) -> Route {
-        let Some(running) = self.control.current_now() else {
+        let Some(running) = self.control.current() else {
             return Route::Nowhere(self.control.not_running());
         };
         if running.replica.guard().serving_until().is_some() {
@@ -133,7 +191,6 @@ impl admin::Forwarder for Forward {
 /// Whose certificate it is that opens an admin connection: so far only nodes of this cluster have one.
 #[must_use]
 pub fn identify(shared: &Shared, cluster_id: &str, leaf: &[u8]) -> Option<Peer> {
-    use crate::raft::Ledger;
     let (node_id, cluster) = tls::node_of_certificate(leaf).ok()?;
     let state = shared.ledger.state();
     let member = state.member(node_id).filter(|m| !m.retired && cluster == cluster_id)?;

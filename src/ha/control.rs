@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::RwLock;
+use tokio::sync::watch;
 
 /// A fresh sole voter elects itself within an election time-out; this is far beyond it.
 const FIRST_ELECTION: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ const PEER_FRESH: Duration = Duration::from_millis(1_500);
 /// This node's part in the cluster.
 pub struct Control {
     pub(super) shared: Arc<Shared>,
-    pub(super) running: RwLock<Option<Arc<Running>>>,
+    running: watch::Sender<Option<Arc<Running>>>,
     /// One verb that changes the node's mode at a time.
     verb: tokio::sync::Mutex<()>,
 }
@@ -45,7 +45,7 @@ pub struct Control {
 impl Control {
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, running: RwLock::new(None), verb: tokio::sync::Mutex::new(()) })
+        Arc::new(Self { shared, running: watch::channel(None).0, verb: tokio::sync::Mutex::new(()) })
     }
 
     /// Starts what the data directory says: nothing when uninitialised or stopped, else the running part.
@@ -65,27 +65,37 @@ impl Control {
 
     /// Ends the running part, for the end of the process.
     pub async fn shutdown(&self) {
-        if let Some(running) = self.running.write().await.take() {
+        if let Some(running) = self.running.send_replace(None) {
             self.shared.ledger.off("this node is ending");
             end(running).await;
         }
     }
 
-    /// The running part, if it runs.
-    pub async fn current(&self) -> Option<Arc<Running>> {
-        self.running.read().await.clone()
+    /// The running part, if it runs. Let go of it soon: `ha stop` waits for that.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Running>> {
+        self.running.borrow().clone()
     }
 
-    pub(super) async fn need_running(&self) -> Result<Arc<Running>, AdminError> {
-        if let Some(running) = self.current().await {
-            return Ok(running);
-        }
-        Err(match self.mode_without_running() {
+    /// Changes whenever the running part starts or ends.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<Running>>> {
+        self.running.subscribe()
+    }
+
+    fn need_running(&self) -> Result<Arc<Running>, AdminError> {
+        self.current().ok_or_else(|| self.not_running())
+    }
+
+    /// Why nothing runs here, and what to do.
+    #[must_use]
+    pub fn not_running(&self) -> AdminError {
+        match self.mode_without_running() {
             Mode::Uninitialised => AdminError::new(Kind::Uninitialised, "this node holds no data yet")
                 .hint("run `licraft init` for a fresh server, or `licraft ha provision-standby` to join one"),
             _ => AdminError::new(Kind::NotRunning, "cluster is not currently running on this node")
                 .hint("run `licraft ha start`"),
-        })
+        }
     }
 
     fn data_dir(&self) -> &std::path::Path {
@@ -103,7 +113,7 @@ impl Control {
     async fn start_running(&self) -> anyhow::Result<()> {
         let identity = Arc::new(NodeIdentity::load(self.data_dir())?);
         let running = Running::start(&self.shared, identity).await?;
-        *self.running.write().await = Some(Arc::new(running));
+        self.running.send_replace(Some(Arc::new(running)));
         Ok(())
     }
 
@@ -145,7 +155,7 @@ impl Control {
 
     /// Forms a cluster of one and commits the first commands.
     async fn first_commands(&self, administrator: crate::license::User) -> Result<String, AdminError> {
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         let config = &self.shared.config;
         let info = running.replica.options().info.clone();
         running.replica.membership().initialize(info.clone()).await.map_err(internal)?;
@@ -251,7 +261,7 @@ impl Control {
 #[async_trait]
 impl ClusterControl for Control {
     async fn status(&self) -> ClusterStatus {
-        let running = self.current().await;
+        let running = self.current();
         status::derive(&self.facts(running.as_deref()))
     }
 
@@ -271,7 +281,7 @@ impl ClusterControl for Control {
     }
 
     async fn generate_keys(&self, progress: Progress) -> Result<PairingCode, AdminError> {
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         let Some(ca) = &running.identity.ca else {
             return Err(
                 AdminError::new(Kind::State, "a witness has no keys to pair with").hint("run this on the primary node")
@@ -329,7 +339,7 @@ impl ClusterControl for Control {
 
     async fn deploy(&self, request: Deploy, progress: Progress) -> Result<(), AdminError> {
         let _verb = self.verb.lock().await;
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         deploy::deploy(&self.shared, &running, request, &progress).await
     }
 
@@ -339,13 +349,13 @@ impl ClusterControl for Control {
         progress: Progress,
     ) -> Result<Option<SwitchoverReport>, AdminError> {
         let _verb = self.verb.lock().await;
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         switchover::switchover(&self.shared, &running, &request, &progress).await
     }
 
     async fn stop(&self, force: bool, progress: Progress) -> Result<(), AdminError> {
         let _verb = self.verb.lock().await;
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         let serving = running.replica.guard().serving_until().is_some();
         if serving {
             let request = Switchover { to: None, dry_run: false };
@@ -365,7 +375,7 @@ impl ClusterControl for Control {
         progress.step("Stopping Cluster (raft)...");
         self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
         drop(running);
-        if let Some(running) = self.running.write().await.take() {
+        if let Some(running) = self.running.send_replace(None) {
             end(running).await;
         }
         Ok(())
@@ -373,11 +383,11 @@ impl ClusterControl for Control {
 
     async fn start(&self, progress: Progress) -> Result<(), AdminError> {
         let _verb = self.verb.lock().await;
-        if self.current().await.is_some() {
+        if self.current().is_some() {
             return Ok(());
         }
         if self.mode_without_running() == Mode::Uninitialised {
-            return self.need_running().await.map(drop);
+            return self.need_running().map(drop);
         }
         progress.step("Starting Cluster (raft)...");
         self.start_running().await.map_err(internal)?;
@@ -389,7 +399,7 @@ impl ClusterControl for Control {
     }
 
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         let nonce = u64::from_le_bytes(random::bytes());
         commit(&*running.ledger(), "doctor", Command::DigestMark { nonce }).await?;
         let deadline = tokio::time::Instant::now() + DIGEST_PATIENCE;
@@ -407,13 +417,13 @@ impl ClusterControl for Control {
 #[async_trait]
 impl SyncControl for Control {
     async fn sync_now(&self, account: AccountId) -> Result<(), AdminError> {
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
         upstream.synchronize(account).await
     }
 
     async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
-        let running = self.need_running().await?;
+        let running = self.need_running()?;
         let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
         upstream.approve(account, actor).await
     }

@@ -3,6 +3,8 @@
 use super::identity::NodeIdentity;
 use super::join;
 use super::pairing::{Desk, node_certificate};
+use super::shared::Shared;
+use crate::admin::Aside;
 use crate::license::{Command, Member, Millis, Outcome};
 use crate::product::Clock;
 use crate::proto::pairing::{JoinRequest, JoinResponse};
@@ -10,19 +12,60 @@ use crate::raft::Ledger;
 use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::StartHandshake;
 use tonic::Status;
 
 /// Longest name of a node: a DNS label (RFC 1035, 2.3.4), as in the node file.
 const MAX_NAME: usize = 63;
 
 /// The desk of a data node that leads.
+#[derive(Clone)]
 pub struct JoinDesk {
-    pub codes: Arc<Mutex<Desk>>,
-    pub identity: Arc<NodeIdentity>,
-    pub ledger: Arc<dyn Ledger>,
-    pub clock: Clock,
+    codes: Arc<Mutex<Desk>>,
+    identity: Arc<NodeIdentity>,
+    ledger: Arc<dyn Ledger>,
+    clock: Clock,
     /// Node ids are given out one at a time.
-    pub turn: tokio::sync::Mutex<()>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl JoinDesk {
+    /// The desk of the node with `identity`.
+    #[must_use]
+    pub fn new(shared: &Shared, identity: Arc<NodeIdentity>) -> Self {
+        Self {
+            codes: shared.codes.clone(),
+            identity,
+            ledger: shared.ledger.clone(),
+            clock: shared.clock.clone(),
+            turn: Arc::default(),
+        }
+    }
+}
+
+impl Aside for JoinDesk {
+    fn alpn(&self) -> &'static [u8] {
+        super::pairing::ALPN
+    }
+
+    fn take(&self, hello: StartHandshake<TcpStream>) {
+        if !self.codes.lock().is_open() {
+            tracing::info!("a pairing connection was refused: no code is open");
+            return;
+        }
+        let config = match join::server_config(&self.identity.tls, &self.identity.ca_cert) {
+            Ok(config) => config,
+            Err(error) => return tracing::error!(%error, "pairing cannot be served"),
+        };
+        let desk: Arc<dyn join::Desk> = Arc::new(self.clone());
+        tokio::spawn(async move {
+            match hello.into_stream(config).await {
+                Ok(stream) => join::serve_one(stream, desk).await,
+                Err(error) => tracing::info!(%error, "a pairing connection failed"),
+            }
+        });
+    }
 }
 
 #[tonic::async_trait]

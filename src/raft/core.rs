@@ -3,19 +3,56 @@
 use super::peer::{Append, Appended, Ballot, BallotReply, PeerError, Refusal, SnapshotReader, Transfer, TransferReply};
 use crate::store::{Callback, Envelope, LeaderId, LogId, NodeInfo, SnapshotMeta, TypeConfig, Vote};
 use futures::{FutureExt, StreamExt};
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::base::BoxStream;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use openraft::raft::{AppendEntriesResponse, ClientWriteResult, StreamAppendError};
 use openraft::storage::RaftStateMachine;
+use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{ChangeMembers, Raft, RaftMetrics, Snapshot};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use tokio::sync::watch;
 
-pub(super) type Metrics = RaftMetrics<TypeConfig>;
+/// openraft's account of a node.
+pub type Metrics = RaftMetrics<TypeConfig>;
 pub(super) type Written = ClientWriteResult<TypeConfig>;
 pub(super) type Members = ChangeMembers<u64, NodeInfo>;
+
+/// The newest metrics of a node, and their changes.
+#[derive(Clone)]
+pub struct MetricsWatch(WatchReceiverOf<TypeConfig, Metrics>);
+
+impl MetricsWatch {
+    /// The newest metrics; do not keep the guard for long, since it holds Raft up.
+    pub fn borrow(&self) -> impl std::ops::Deref<Target = Metrics> + '_ {
+        self.0.borrow_watched()
+    }
+
+    /// Waits for newer metrics.
+    ///
+    /// # Errors
+    /// When the node is gone.
+    pub async fn changed(&mut self) -> Result<(), String> {
+        self.0.changed().await.map_err(|e| e.to_string())
+    }
+
+    /// Waits until `test` holds.
+    ///
+    /// # Errors
+    /// When the node is gone before.
+    pub async fn wait_for(&mut self, test: impl Fn(&Metrics) -> bool + Send) -> Result<Metrics, String> {
+        loop {
+            {
+                let metrics = self.0.borrow_and_update();
+                if test(&metrics) {
+                    return Ok(metrics.clone());
+                }
+            }
+            self.changed().await?;
+        }
+    }
+}
 
 /// How snapshots of one state machine become bytes and back.
 #[async_trait::async_trait]
@@ -33,7 +70,8 @@ pub trait SnapshotBytes<S>: Send + Sync + 'static {
 /// The Raft node as the rest of this room sees it.
 #[async_trait::async_trait]
 pub(super) trait Core: Send + Sync + 'static {
-    fn metrics(&self) -> watch::Receiver<Metrics>;
+    fn metrics(&self) -> MetricsWatch;
+    fn last_log(&self) -> Option<LogId>;
     /// Hands a sealed batch over; it is appended only while `leader` leads. Never waits.
     fn write(&self, batch: Envelope, leader: LeaderId, done: Callback<Written>) -> Result<(), String>;
     async fn append(&self, request: Append) -> Result<Appended, PeerError>;
@@ -69,8 +107,12 @@ fn fatal(error: RaftError<TypeConfig>) -> PeerError {
 
 #[async_trait::async_trait]
 impl<M: RaftStateMachine<TypeConfig>> Core for Engine<M> {
-    fn metrics(&self) -> watch::Receiver<Metrics> {
-        self.raft.metrics()
+    fn metrics(&self) -> MetricsWatch {
+        MetricsWatch(self.raft.metrics())
+    }
+
+    fn last_log(&self) -> Option<LogId> {
+        self.raft.data_metrics().borrow_watched().last_log
     }
 
     fn write(&self, batch: Envelope, leader: LeaderId, done: Callback<Written>) -> Result<(), String> {

@@ -16,7 +16,9 @@ use openraft::base::BoxStream;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tonic::transport::{Channel, Endpoint};
@@ -93,6 +95,24 @@ fn answer<T>(result: Result<tonic::Response<T>, tonic::Status>) -> Result<T, Pee
     result.map(tonic::Response::into_inner).map_err(|status| wire::status_to_error(&status))
 }
 
+/// Appends as messages. One that cannot be encoded ends the stream; openraft opens it anew and backs off.
+struct Encoded(BoxStream<'static, Append>);
+
+impl Stream for Encoded {
+    type Item = pb::AppendRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<pb::AppendRequest>> {
+        self.0.poll_next_unpin(cx).map(|request| {
+            let message = wire::append_to_pb(request?);
+            message.inspect_err(|error| tracing::error!(%error, "cannot encode an append")).ok()
+        })
+    }
+}
+
+fn decode(reply: Result<pb::AppendReply, tonic::Status>) -> Result<Appended, PeerError> {
+    wire::appended_from_pb(reply.map_err(|status| wire::status_to_error(&status))?)
+}
+
 #[async_trait::async_trait]
 impl Peer for GrpcPeer {
     async fn append(&self, request: Append) -> Result<Appended, PeerError> {
@@ -104,16 +124,9 @@ impl Peer for GrpcPeer {
         &self,
         requests: BoxStream<'static, Append>,
     ) -> Result<BoxStream<'static, Result<Appended, PeerError>>, PeerError> {
-        // A request that cannot be encoded ends the stream; openraft opens it anew and backs off.
-        let messages = requests.map(wire::append_to_pb).map_while(|message| {
-            message.inspect_err(|error| tracing::error!(%error, "cannot encode an append")).ok()
-        });
-        let request = self.request(messages)?.into_streaming_request();
-        let replies = answer(self.client.clone().append_stream(request).await)?;
-        Ok(Box::pin(replies.map(|reply| match reply {
-            Ok(reply) => wire::appended_from_pb(reply),
-            Err(status) => Err(wire::status_to_error(&status)),
-        })))
+        let request = self.request(Encoded(requests))?;
+        let replies = answer(self.client.clone().append_stream(request.into_streaming_request()).await)?;
+        Ok(Box::pin(replies.map(decode)))
     }
 
     async fn vote(&self, ballot: Ballot) -> Result<BallotReply, PeerError> {
@@ -147,7 +160,10 @@ impl Peer for GrpcPeer {
 }
 
 /// Head, data and tail. When reading fails the stream just ends: without its tail the receiver discards it.
-fn snapshot_parts(head: pb::SnapshotHead, data: SnapshotReader) -> impl Stream<Item = pb::SnapshotPart> + Send + 'static {
+fn snapshot_parts(
+    head: pb::SnapshotHead,
+    data: SnapshotReader,
+) -> impl Stream<Item = pb::SnapshotPart> + Send + 'static {
     use pb::snapshot_part::Part;
     let part = |part| pb::SnapshotPart { part: Some(part) };
     let body = futures::stream::unfold(Some((data, 0u64, 0u32)), move |state| async move {

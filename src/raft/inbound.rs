@@ -1,11 +1,10 @@
 //! What other nodes ask of this one: checked, then handed to openraft.
 
-use super::core::{Core, Metrics};
+use super::core::{Core, MetricsWatch};
 use super::peer::{Append, Appended, Ballot, BallotReply, Header, NodeReport, PeerError, Refusal, SnapshotReader};
 use super::peer::{Transfer, TransferReply};
 use crate::store::codec::Epoch;
 use crate::store::{SnapshotMeta, Vote};
-use futures::StreamExt;
 use openraft::base::BoxStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +14,7 @@ use tokio::time::Instant;
 /// The receiving side of a node.
 pub struct Inbound {
     core: Arc<dyn Core>,
-    metrics: watch::Receiver<Metrics>,
+    metrics: MetricsWatch,
     /// Who this node is: `from` is itself.
     identity: Header,
     /// Until then this node takes part in no election. A voter that forgot in a restart to whom it had promised the
@@ -99,7 +98,7 @@ impl Inbound {
         requests: BoxStream<'static, Result<Append, PeerError>>,
     ) -> BoxStream<'static, Result<Appended, PeerError>> {
         let inbound = self.clone();
-        let checked = requests.map_while(move |request| {
+        let checked = tokio_stream::StreamExt::map_while(requests, move |request| {
             let checked = request.and_then(|r| {
                 inbound.check_member(from)?;
                 inbound.check_leader(from, &r.vote)?;

@@ -1,14 +1,13 @@
 //! Until when this node may serve: a fact drawn from what a quorum acknowledged, never from the mere role of leader.
 
 use super::config::Timings;
-use super::core::Metrics;
+use super::core::MetricsWatch;
 use crate::store::LeaderId;
 use openraft::Instant as _;
 use openraft::vote::RaftLeaderId as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 /// A sole voter whose disk lets no barrier pass for this long while work waits is not alive.
 pub const DISK_STALL: Duration = Duration::from_secs(2);
@@ -33,7 +32,7 @@ pub(super) struct Leading {
 /// Tells until when this node may serve. Cheap to clone and to ask.
 #[derive(Clone)]
 pub struct LeaseGuard {
-    metrics: watch::Receiver<Metrics>,
+    metrics: MetricsWatch,
     store: Arc<dyn StoreCheck>,
     draining: Arc<AtomicBool>,
     lease: Duration,
@@ -43,7 +42,7 @@ pub struct LeaseGuard {
 
 impl LeaseGuard {
     pub(super) fn new(
-        metrics: watch::Receiver<Metrics>,
+        metrics: MetricsWatch,
         store: Arc<dyn StoreCheck>,
         timings: Timings,
         me: u64,
@@ -101,4 +100,3 @@ impl LeaseGuard {
         &self.store
     }
 }
-

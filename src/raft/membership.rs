@@ -177,8 +177,7 @@ impl Membership {
     async fn settle(&self) -> Result<(), MembershipError> {
         let mut metrics = self.core.metrics();
         let settled = metrics.wait_for(|m| {
-            m.current_leader != Some(self.me)
-                || m.membership_config.log_id() == m.committed_membership_config.log_id()
+            m.current_leader != Some(self.me) || m.membership_config.log_id() == m.committed_membership_config.log_id()
         });
         let joint = match tokio::time::timeout(CHANGE_TIMEOUT, settled).await {
             Ok(Ok(m)) if m.current_leader == Some(self.me) => m.membership_config.get_joint_config().len() > 1,

@@ -137,11 +137,9 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<C>, StreamingError<C>> {
-        let data = self
-            .snapshots
-            .read(snapshot.snapshot)
-            .await
-            .map_err(|e| StreamingError::Network(NetworkError::from_string(format!("cannot read the snapshot: {e}"))))?;
+        let data = self.snapshots.read(snapshot.snapshot).await.map_err(|e| {
+            StreamingError::Network(NetworkError::from_string(format!("cannot read the snapshot: {e}")))
+        })?;
         let call = self.peer.snapshot(vote, snapshot.meta, data);
         tokio::select! {
             result = self.timed(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, call) => {

@@ -100,7 +100,8 @@ impl SnapshotBytes<SnapshotFile> for Files {
             result?;
             (receiver, chunk) = (same, buffer);
         }
-        let (found, file) = tokio::task::spawn_blocking(move || receiver.finish()).await.map_err(io::Error::other)??;
+        let (found, file) =
+            tokio::task::spawn_blocking(move || receiver.finish()).await.map_err(io::Error::other)??;
         if found != *meta {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one announced"));
         }

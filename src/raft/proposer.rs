@@ -5,7 +5,7 @@
 
 use super::clock::Stamper;
 use super::core::{Core, Written};
-use super::lease::{LeaseGuard, Leading};
+use super::lease::{Leading, LeaseGuard};
 use super::{Ledger, ProposeError};
 use crate::license::{Command, Outcome, Request, Stamp, State};
 use crate::store::codec::{Batch, BatchAuth, CodecError, Epoch};

@@ -148,7 +148,8 @@ impl Replica {
         };
         let config = openraft_config(&options.cluster_id, options.timings)?;
         let network = Network { me, connect: connect.clone(), snapshots: snapshots.clone() };
-        let raft = Raft::new(me, config, network, log, machine).await.map_err(|e| ReplicaError::Start(e.to_string()))?;
+        let raft =
+            Raft::new(me, config, network, log, machine).await.map_err(|e| ReplicaError::Start(e.to_string()))?;
         let core: Arc<dyn Core> = Arc::new(Engine { raft, snapshots });
         let guard = LeaseGuard::new(core.metrics(), view.clone(), options.timings, me, is_witness);
         let peers = Peers::new();

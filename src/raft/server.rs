@@ -137,7 +137,9 @@ where
                 let (length, crc) = (length + data.len() as u64, crc32c::crc32c_append(crc, &data));
                 Some((Ok(data), Some((parts, length, crc))))
             }
-            Some(Ok(pb::SnapshotPart { part: Some(Part::Tail(tail)) })) if (tail.length, tail.crc) == (length, crc) => None,
+            Some(Ok(pb::SnapshotPart { part: Some(Part::Tail(tail)) })) if (tail.length, tail.crc) == (length, crc) => {
+                None
+            }
             Some(Ok(pb::SnapshotPart { part: Some(Part::Tail(_)) })) => {
                 Some((Err(damaged("length or checksum of the snapshot is wrong".to_owned())), None))
             }
@@ -165,12 +167,8 @@ pub(super) async fn serve(
         .initial_connection_window_size(WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .add_service(service)
-        .serve_with_incoming(ReceiverStream::new(connections));
-    // Not a graceful end: append streams last as long as the leader does.
-    let result = tokio::select! {
-        result = serving => result,
-        () = stop.cancelled() => Ok(()),
-    };
+        .serve_with_incoming_shutdown(ReceiverStream::new(connections), stop.cancelled());
+    let result = serving.await;
     accepting.abort();
     result
 }

@@ -102,7 +102,8 @@ fn peer_status(
     let applied_there = report.and_then(|(r, _)| r.last_applied).map(|id| id.index);
     let applied_here = metrics.last_applied.map(|id| id.index);
     // A report is up to half a second old; a moment's worth of entries is no lag.
-    let replay_missing = report.is_some_and(|(_, at)| at.elapsed() > Duration::from_secs(2)) && applied_there < applied_here;
+    let replay_missing =
+        report.is_some_and(|(_, at)| at.elapsed() > Duration::from_secs(2)) && applied_there < applied_here;
     PeerStatus {
         node_id,
         info: info.clone(),

@@ -171,13 +171,16 @@ impl Dialer {
 
     async fn dial_one(&self, address: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(local) = self.local.filter(|local| local.is_ipv4() == address.is_ipv4() && !local.is_unspecified()) {
+        if let Some(local) = self.local.filter(|local| local.is_ipv4() == address.is_ipv4() && !local.is_unspecified())
+        {
             socket.bind(SocketAddr::new(local, 0))?;
         }
         let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
-        // The name in the certificate that TLS checks is the address dialled; whose certificate it is, is checked next.
-        let name = rustls_pki_types::ServerName::from(address.ip());
+        // TLS checks the host dialled, as the certificate has it; which node it is comes next.
+        let host = self.address.rsplit_once(':').map_or(&*self.address, |(host, _)| host);
+        let name = host.trim_matches(['[', ']']).to_owned();
+        let name = rustls_pki_types::ServerName::try_from(name).map_err(io::Error::other)?;
         let stream: TlsStream<TcpStream> = TlsConnector::from(self.tls.client()).connect(name, stream).await?.into();
         let found = peer_of(&stream)?;
         if found != self.expected {

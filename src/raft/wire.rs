@@ -1,6 +1,8 @@
 //! openraft's messages as protobuf and back.
 
-use super::peer::{Append, Appended, Ballot, BallotReply, Header, NodeReport, PeerError, Refusal, Transfer, TransferReply};
+use super::peer::{
+    Append, Appended, Ballot, BallotReply, Header, NodeReport, PeerError, Refusal, Transfer, TransferReply,
+};
 use crate::license::Millis;
 use crate::proto::raft as pb;
 use crate::store::codec::{self, Epoch};

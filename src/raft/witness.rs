@@ -102,7 +102,8 @@ async fn hand_over(core: &dyn Core, me: u64, lease: Duration, stop: &Cancellatio
 fn successor(metrics: &Metrics, me: u64, lease: Duration) -> Option<u64> {
     let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
     let replication = metrics.replication.as_ref()?;
-    let data = metrics.membership_config.nodes().filter(|(id, info)| **id != me && !info.witness && voters.contains(id));
+    let data =
+        metrics.membership_config.nodes().filter(|(id, info)| **id != me && !info.witness && voters.contains(id));
     let in_contact = |id: &u64| {
         let heard = metrics.heartbeat.as_ref().and_then(|h| h.get(id).copied().flatten());
         heard.is_some_and(|at| at.elapsed() < lease)
