@@ -1,10 +1,147 @@
 //! The recount: every kept total and index against the records it follows from.
 
+use super::state::{Index, State};
 use super::*;
+use std::collections::BTreeMap;
 
 impl State {
     /// Recounts every kept total and index and lists what differs; empty means sound.
     pub fn check(&self) -> Vec<String> {
-        todo!()
+        let mut found = Vec::new();
+        self.check_instances(&mut found);
+        self.check_pools(&mut found);
+        self.check_accounts(&mut found);
+        self.check_rings(&mut found);
+        if self.index != Index::of(self) {
+            found.push("An index does not follow from the records.".into());
+        }
+        found
+    }
+
+    /// Instances against virtual accounts, accounts and devices.
+    fn check_instances(&self, found: &mut Vec<String>) {
+        let mut by_va: BTreeMap<VirtualAccountId, u64> = BTreeMap::new();
+        let mut devices = BTreeMap::new();
+        for instance in self.instances(None) {
+            let id = instance.id;
+            *by_va.entry(instance.va).or_default() += 1;
+            let Some(va) = self.virtual_account(instance.va) else {
+                found.push(format!("Instance {id} is in virtual account {}, which does not exist.", instance.va));
+                continue;
+            };
+            if let Some(other) = devices.insert((va.account, &*instance.udi), id) {
+                found.push(format!("Instances {other} and {id} are the same device."));
+            }
+            let sorted = instance.usage.windows(2).all(|w| w[0].0 < w[1].0);
+            if !sorted || instance.usage.len() > MAX_LICENSES_PER_INSTANCE || instance.usage.iter().any(|u| u.1 == 0) {
+                found.push(format!("The usage of instance {id} is not in order."));
+            }
+            for (license, _) in instance.usage.iter() {
+                if self.license(*license).is_none_or(|l| l.account != va.account) {
+                    found.push(format!("Instance {id} uses license {license}, which its account does not know."));
+                }
+            }
+        }
+        let mut by_account: BTreeMap<AccountId, u64> = BTreeMap::new();
+        for va in self.virtual_accounts.values() {
+            let counted = by_va.remove(&va.id).unwrap_or_default();
+            *by_account.entry(va.account).or_default() += counted;
+            differs(found, format_args!("virtual account {}: instances", va.id), va.instances, counted);
+        }
+        for account in self.accounts() {
+            let counted = by_account.remove(&account.id).unwrap_or_default();
+            differs(found, format_args!("account {}: instances", account.id), account.instances, counted);
+        }
+    }
+
+    /// Pools against instances, terms and alerts.
+    fn check_pools(&self, found: &mut Vec<String>) {
+        let mut used: BTreeMap<(VirtualAccountId, LicenseId), u64> = BTreeMap::new();
+        for instance in self.instances(None) {
+            for (license, count) in instance.usage.iter() {
+                *used.entry((instance.va, *license)).or_default() += count;
+            }
+        }
+        let mut alerts = 0;
+        for ((va, license), pool) in &self.pools {
+            let what = |total| format!("pool of license {license} in virtual account {va}: {total}");
+            let counted = used.remove(&(*va, *license)).unwrap_or_default();
+            differs(found, what("in use"), pool.in_use, counted);
+            differs(found, what("purchased"), pool.purchased, pool.purchased_at(pool.evaluated));
+            let short = pool.balance() < 0;
+            differs(found, what("out of compliance"), pool.out_of_compliance_since.is_some(), short);
+            let owner = self.virtual_account(*va).map(|v| v.account);
+            if owner.is_none() || owner != self.license(*license).map(|l| l.account) || pool.is_empty() {
+                found.push(what("it should not exist"));
+            }
+            let alert = self.insufficient_key(*va, *license).and_then(|k| self.alert(&k));
+            differs(found, what("alert"), alert.is_some(), short);
+            alerts += usize::from(short);
+        }
+        for ((va, license), count) in used {
+            found.push(format!("{count} of license {license} are used in virtual account {va} without a pool."));
+        }
+        let kept = self.alerts().filter(|a| a.key.kind == AlertKind::InsufficientLicenses).count();
+        differs(found, "alerts about insufficient licenses", kept, alerts);
+    }
+
+    /// Ownership, and that no id is above the counter.
+    fn check_accounts(&self, found: &mut Vec<String>) {
+        for account in self.accounts() {
+            if self.virtual_account(account.default_va).is_none_or(|va| va.account != account.id) {
+                found.push(format!("Account {} has no default virtual account.", account.id));
+            }
+            let pending = matches!(account.status, AccountStatus::Requested | AccountStatus::Approved);
+            let key = |kind| AlertKey { kind, source: account.name.clone() };
+            let alert = |kind| self.alert(&key(kind)).is_some();
+            let what = |alert| format!("account {}: alert {alert}", account.id);
+            differs(found, what("pending"), alert(AlertKind::AccountPending), pending);
+            differs(found, what("overdue"), alert(AlertKind::SynchronizationOverdue), account.sync.overdue);
+            let failed = account.sync.last_failure.is_some();
+            differs(found, what("failed"), alert(AlertKind::SynchronizationFailed), failed);
+        }
+        for va in self.virtual_accounts.values().filter(|va| self.account(va.account).is_none()) {
+            found.push(format!("Virtual account {} belongs to no account.", va.id));
+        }
+        for license in self.licenses.values().filter(|l| self.account(l.account).is_none()) {
+            found.push(format!("License {} belongs to no account.", license.id));
+        }
+        for token in self.tokens.values().filter(|t| self.virtual_account(t.va).is_none()) {
+            found.push(format!("Token {} belongs to no virtual account.", token.id));
+        }
+        let highest = [
+            self.accounts.get_max().map(|(id, _)| id.0),
+            self.virtual_accounts.get_max().map(|(id, _)| id.0),
+            self.licenses.get_max().map(|(id, _)| id.0),
+            self.tokens.get_max().map(|(id, _)| id.0),
+            self.instances.get_max().map(|(id, _)| id.0),
+        ];
+        if highest.into_iter().flatten().any(|id| id > self.meta.last_id) {
+            found.push(format!("An id is above the highest one given out, {}.", self.meta.last_id));
+        }
+    }
+
+    /// Rings within their sizes and without holes.
+    fn check_rings(&self, found: &mut Vec<String>) {
+        let first = self.events.get_min().map_or(0, |(seq, _)| *seq);
+        let last = self.events.get_max().map_or(0, |(seq, _)| *seq);
+        differs(found, "oldest event", self.meta.first_event, first);
+        differs(found, "newest event", self.meta.last_event, last);
+        let held = if last == 0 { 0 } else { last - first + 1 };
+        differs(found, "events", self.events.len() as u64, held);
+        if held > MAX_EVENTS || self.role_changes.len() > MAX_ROLE_CHANGES || self.requests.len() > MAX_REQUESTS {
+            found.push("A ring is longer than it may be.".into());
+        }
+    }
+}
+
+fn differs<T: PartialEq + std::fmt::Display>(
+    found: &mut Vec<String>,
+    what: impl std::fmt::Display,
+    kept: T,
+    counted: T,
+) {
+    if kept != counted {
+        found.push(format!("{what}: {kept} is kept, {counted} counted."));
     }
 }

@@ -104,7 +104,7 @@ impl Index {
             index.licenses.entry(license.account).or_default().insert(license.tag.clone(), license.id);
         }
         for pool in state.pools.values() {
-            index.add_pool(pool);
+            index.move_boundary(pool.va, pool.license, None, pool.next_boundary());
         }
         for token in state.tokens.values() {
             index.add_token(token);
@@ -149,11 +149,18 @@ impl Index {
         }
     }
 
-    pub fn add_pool(&mut self, pool: &Pool) {
-        self.boundaries.extend(pool.next_boundary().map(|at| (at, pool.va, pool.license)));
-    }
-    pub fn remove_pool(&mut self, pool: &Pool) {
-        pool.next_boundary().map(|at| self.boundaries.remove(&(at, pool.va, pool.license)));
+    /// The next moment at which a pool's terms change has moved.
+    pub fn move_boundary(
+        &mut self,
+        va: VirtualAccountId,
+        license: LicenseId,
+        old: Option<Millis>,
+        new: Option<Millis>,
+    ) {
+        if old != new {
+            old.map(|at| self.boundaries.remove(&(at, va, license)));
+            self.boundaries.extend(new.map(|at| (at, va, license)));
+        }
     }
 
     pub fn add_token(&mut self, token: &Token) {

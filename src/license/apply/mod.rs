@@ -1,11 +1,210 @@
-//! The only mutator of the state.
+//! The only mutator of the state: checks a command first, then carries it out whole.
+
+mod accounts;
+mod alerts;
+mod cluster;
+mod inputs;
+mod instances;
+mod numbered;
+mod pools;
+mod register;
+mod sync;
+mod tokens;
+mod virtual_accounts;
 
 use super::*;
+use std::sync::Arc;
+
+/// A command's result inside this room. Every check comes before the first change, so a refusal leaves no trace.
+type Done = Result<Outcome, Refusal>;
+
+/// One command being carried out.
+struct Apply<'a> {
+    state: &'a mut State,
+    changes: &'a mut Changes,
+    /// Who asked, for events.
+    actor: &'a str,
+    /// State time of this command.
+    now: Millis,
+}
 
 impl State {
-    /// Carries out `request` at `stamp`, noting touched records in `changes`.
+    /// Carries out `request` at `stamp`, noting touched records in `changes`. Deterministic: equal states and equal
+    /// arguments give equal states and outcomes. A refused command changes nothing but what time does by itself, the
+    /// memory of administrative requests, and, for a numbered product request, its request number.
+    ///
+    /// A request id other than 0 that is still remembered gets its first outcome again, whatever the command is.
     pub fn apply(&mut self, stamp: Stamp, request: &Request, changes: &mut Changes) -> Outcome {
-        let _ = (stamp, request, changes);
-        todo!()
+        let now = self.meta.now.max(stamp.at);
+        let mut apply = Apply { state: self, changes, actor: &request.actor, now };
+        apply.changes.insert(RecordKey::Meta);
+        apply.state.meta.now = now;
+        apply.cross_term_boundaries();
+        let outcome = apply.once(request);
+        // After the command: a product heard of in time is not released, and Resume comes first.
+        apply.lapse_instances();
+        apply.mark_overdue();
+        outcome
     }
+}
+
+impl Apply<'_> {
+    /// Carries the request out unless it already was.
+    fn once(&mut self, request: &Request) -> Outcome {
+        if request.id == 0 {
+            return self.carry_out(&request.command).unwrap_or_else(Outcome::Refused);
+        }
+        if let Some(known) = self.state.requests.get(&request.id) {
+            return known.outcome.clone();
+        }
+        let outcome = self.carry_out(&request.command).unwrap_or_else(Outcome::Refused);
+        self.remember(request.id, &outcome);
+        outcome
+    }
+
+    fn carry_out(&mut self, command: &Command) -> Done {
+        let always =
+            matches!(command, Command::Initialize { .. } | Command::Resume { .. } | Command::DigestMark { .. });
+        if !always && !self.state.is_initialized() {
+            return Err(refuse(Reason::NotInitialized, "This server is not initialised; run `licraft init` first."));
+        }
+        match command {
+            Command::Initialize { server_uid, administrator } => self.initialize(server_uid, administrator),
+            Command::SetSettings { settings } => self.set_settings(settings),
+            Command::Resume { node_id, term, cause } => self.resume(*node_id, *term, cause),
+            Command::DigestMark { .. } => Ok(Outcome::Done),
+            Command::RaiseIncarnation => self.raise_incarnation(),
+            Command::PutMember { member } => self.put_member(member),
+            Command::RetireMember { node_id } => self.retire_member(*node_id),
+            Command::RaiseAlert { alert } => self.raise_alert(alert),
+            Command::ClearAlert { key } => self.clear_alert(key),
+            Command::AcknowledgeAlert { key } => self.acknowledge_alert(key),
+            Command::NoteEvent { event } => self.note_event(event),
+            Command::PutUser { user } => self.put_user(user),
+            Command::RequestAccount { name, requested_by, smart_account, virtual_account } => {
+                self.request_account(name, requested_by, smart_account, virtual_account)
+            }
+            Command::ApproveAccount { account, keys } => self.approve_account(*account, keys),
+            Command::RejectAccount { account, reason } => self.reject_account(*account, reason),
+            Command::ActivateAccount { account, ca_chain, signer_cert, entitlements, response } => {
+                self.activate_account(*account, ca_chain, signer_cert, entitlements, response)
+            }
+            Command::DeactivateAccount { account, reason } => self.deactivate_account(*account, reason),
+            Command::ReactivateAccount { account } => self.reactivate_account(*account),
+            Command::DeleteAccount { account } => self.delete_account(*account),
+            Command::CreateVirtualAccount { account, name } => self.create_virtual_account(*account, name),
+            Command::RenameVirtualAccount { va, name } => self.rename_virtual_account(*va, name),
+            Command::DeleteVirtualAccount { va } => self.delete_virtual_account(*va),
+            Command::TransferLicense { license, from, to, quantity } => {
+                self.transfer_license(*license, *from, *to, *quantity)
+            }
+            Command::CreateToken { .. } => self.create_token(command),
+            Command::RevokeToken { token } => self.revoke_token(*token),
+            Command::BeginSync { account } => self.begin_sync(*account),
+            Command::CompleteSync { account, seq, entitlements, response } => {
+                self.complete_sync(*account, *seq, entitlements, response)
+            }
+            Command::FailSync { account, seq, reason } => self.fail_sync(*account, *seq, reason),
+            Command::Register { .. } => self.register(command),
+            Command::Numbered { instance, number, digest, action } => self.numbered(*instance, *number, digest, action),
+            Command::RemoveInstance { instance } => self.remove_instance(*instance),
+            Command::TransferInstance { instance, to } => self.transfer_instance(*instance, *to),
+        }
+    }
+
+    /// Keeps the outcome for a repeat, and forgets the oldest: by age, and beyond the named count.
+    fn remember(&mut self, id: u128, outcome: &Outcome) {
+        let record = RequestRecord { id, at: self.now, outcome: outcome.clone() };
+        self.state.requests.insert(id, Arc::new(record));
+        self.state.index.requests.insert((self.now, id));
+        self.changes.insert(RecordKey::Request(id));
+        for _ in 0..FORGET_PER_APPLY {
+            let Some(&(at, oldest)) = self.state.index.requests.get_min() else { break };
+            if self.state.requests.len() <= MAX_REQUESTS && at.plus(REQUEST_MEMORY) > self.now {
+                break;
+            }
+            self.state.index.requests.remove(&(at, oldest));
+            self.state.requests.remove(&oldest);
+            self.changes.insert(RecordKey::Request(oldest));
+        }
+    }
+
+    /// An id never given before.
+    fn next_id(&mut self) -> u64 {
+        self.state.meta.last_id += 1;
+        self.state.meta.last_id
+    }
+
+    /// Adds an event; the oldest makes room.
+    fn event(&mut self, severity: Severity, account: Option<AccountId>, kind: &str, message: String) {
+        let meta = &mut self.state.meta;
+        meta.last_event += 1;
+        let seq = meta.last_event;
+        let event = Event {
+            seq: EventSeq(seq),
+            at: self.now,
+            severity,
+            account,
+            kind: kind.to_owned(),
+            actor: inputs::cut(self.actor, MAX_NAME).to_owned(),
+            message,
+        };
+        if meta.first_event == 0 {
+            meta.first_event = seq;
+        }
+        let first = meta.first_event;
+        if seq - first >= MAX_EVENTS {
+            meta.first_event += 1;
+            self.state.events.remove(&first);
+            self.changes.insert(RecordKey::Event(first));
+        }
+        self.state.events.insert(seq, Arc::new(event));
+        self.changes.insert(RecordKey::Event(seq));
+    }
+
+    /// An informational event.
+    fn inform(&mut self, account: AccountId, kind: &str, message: String) {
+        self.event(Severity::Informational, Some(account), kind, message);
+    }
+
+    fn account(&self, id: AccountId) -> Result<&Account, Refusal> {
+        self.state.account(id).ok_or_else(|| refuse(Reason::NotFound, format!("There is no account {id}.")))
+    }
+
+    fn active_account(&self, id: AccountId) -> Result<&Account, Refusal> {
+        let account = self.account(id)?;
+        if account.status != AccountStatus::Active {
+            let message = format!("Account \"{}\" is {}, not active.", account.name, account.status);
+            return Err(refuse(Reason::AccountInactive, message));
+        }
+        Ok(account)
+    }
+
+    fn va(&self, id: VirtualAccountId) -> Result<&VirtualAccount, Refusal> {
+        let missing = || refuse(Reason::NotFound, format!("There is no virtual account {id}."));
+        self.state.virtual_account(id).ok_or_else(missing)
+    }
+
+    /// The account for a change; the caller has checked that it exists.
+    fn change_account(&mut self, id: AccountId, change: impl FnOnce(&mut Account)) {
+        if let Some(account) = self.state.accounts.get_mut(&id) {
+            let account = Arc::make_mut(account);
+            let watched = account.sync.watched();
+            change(account);
+            self.state.index.move_sync(id, watched, account.sync.watched());
+            self.changes.insert(RecordKey::Account(id));
+        }
+    }
+
+    fn change_va(&mut self, id: VirtualAccountId, change: impl FnOnce(&mut VirtualAccount)) {
+        if let Some(va) = self.state.virtual_accounts.get_mut(&id) {
+            change(Arc::make_mut(va));
+            self.changes.insert(RecordKey::VirtualAccount(id));
+        }
+    }
+}
+
+/// A refusal with its sentence.
+fn refuse(reason: Reason, message: impl Into<String>) -> Refusal {
+    Refusal { reason, message: message.into() }
 }

@@ -1,0 +1,131 @@
+//! Commands about the server itself: identity, settings, people, members, roles.
+
+use super::*;
+
+impl Apply<'_> {
+    pub fn initialize(&mut self, server_uid: &str, administrator: &User) -> Done {
+        if self.state.is_initialized() {
+            return Err(refuse(Reason::State, "This server is already initialised."));
+        }
+        inputs::name("server identity", server_uid)?;
+        inputs::user(administrator)?;
+        if administrator.role != Role::SystemAdministrator {
+            return Err(refuse(Reason::Invalid, "The first user must be a system administrator."));
+        }
+        self.state.meta.server_uid = server_uid.to_owned();
+        self.state.meta.incarnation = 1;
+        self.state.meta.incarnation_since = self.now;
+        self.store_user(administrator);
+        // So that images and snapshots hold every record from the beginning.
+        self.changes.insert(RecordKey::Settings);
+        let message = format!("Server {server_uid} was initialised by \"{}\".", administrator.name);
+        self.event(Severity::Informational, None, "initialized", message);
+        Ok(Outcome::Done)
+    }
+
+    pub fn set_settings(&mut self, settings: &Settings) -> Done {
+        inputs::settings(settings)?;
+        if *self.state.settings != *settings {
+            self.state.settings = Arc::new(settings.clone());
+            self.changes.insert(RecordKey::Settings);
+            self.event(Severity::Informational, None, "settings-changed", "The settings were changed.".into());
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub fn resume(&mut self, node_id: u64, term: u64, cause: &str) -> Done {
+        inputs::text("cause", cause, MAX_TEXT)?;
+        self.state.meta.resumed_at = self.now;
+        let change = RoleChange { at: self.now, term, node_id, cause: cause.to_owned() };
+        self.state.role_changes.insert((self.now, term), Arc::new(change));
+        self.changes.insert(RecordKey::RoleChange(self.now, term));
+        if self.state.role_changes.len() > MAX_ROLE_CHANGES
+            && let Some(&((at, term), _)) = self.state.role_changes.get_min()
+        {
+            self.state.role_changes.remove(&(at, term));
+            self.changes.insert(RecordKey::RoleChange(at, term));
+        }
+        let name = self.state.member(node_id).map_or_else(|| format!("Node {node_id}"), |m| m.name.clone());
+        self.event(Severity::Informational, None, "active-changed", format!("{name} is active: {cause}."));
+        Ok(Outcome::Done)
+    }
+
+    pub fn raise_incarnation(&mut self) -> Done {
+        self.state.meta.incarnation += 1;
+        self.state.meta.incarnation_since = self.now;
+        let message = format!("This server's incarnation is now {}.", self.state.meta.incarnation);
+        self.event(Severity::Minor, None, "incarnation-raised", message);
+        Ok(Outcome::Done)
+    }
+
+    pub fn put_member(&mut self, member: &Member) -> Done {
+        inputs::name("node name", &member.name)?;
+        inputs::text("public address", &member.public_address, MAX_TEXT)?;
+        inputs::text("cluster address", &member.cluster_address, MAX_TEXT)?;
+        let id = member.node_id;
+        let known = self.state.member(id);
+        if known.is_some_and(|m| m.retired) {
+            let message = format!("Node {id} was retired; node ids are never given again.");
+            return Err(refuse(Reason::State, message));
+        }
+        if member.retired {
+            return Err(refuse(Reason::Invalid, "A member joins unretired; retire it by its own command."));
+        }
+        if known.is_none() && self.state.members.len() >= MAX_MEMBERS {
+            let message = format!("This cluster has had {MAX_MEMBERS} members, the most there can be.");
+            return Err(refuse(Reason::Limit, message));
+        }
+        let joined = known.map_or(self.now, |m| m.joined);
+        if known.is_none() {
+            let message = format!("{} joined as node {id}.", member.name);
+            self.event(Severity::Informational, None, "member-joined", message);
+        }
+        self.state.members.insert(id, Arc::new(Member { joined, ..member.clone() }));
+        self.changes.insert(RecordKey::Member(id));
+        Ok(Outcome::Done)
+    }
+
+    pub fn retire_member(&mut self, node_id: u64) -> Done {
+        let Some(member) = self.state.members.get_mut(&node_id) else {
+            return Err(refuse(Reason::NotFound, format!("There is no node {node_id}.")));
+        };
+        if !member.retired {
+            let member = Arc::make_mut(member);
+            member.retired = true;
+            let message = format!("{} (node {node_id}) was retired.", member.name);
+            self.changes.insert(RecordKey::Member(node_id));
+            self.event(Severity::Minor, None, "member-retired", message);
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub fn note_event(&mut self, event: &NewEvent) -> Done {
+        inputs::name("kind of event", &event.kind)?;
+        let message = inputs::cut(&event.message, MAX_MESSAGE).to_owned();
+        self.event(event.severity, event.account, &event.kind, message);
+        Ok(Outcome::Done)
+    }
+
+    pub fn put_user(&mut self, user: &User) -> Done {
+        inputs::user(user)?;
+        let known = self.state.user(&user.name);
+        if known.is_none() && self.state.users.len() >= MAX_USERS {
+            return Err(refuse(Reason::Limit, format!("There are {MAX_USERS} users, the most there can be.")));
+        }
+        let others = self.state.users().any(|u| u.role == Role::SystemAdministrator && u.name != user.name);
+        if user.role != Role::SystemAdministrator && !others {
+            let message = format!("\"{}\" is the only system administrator and must remain one.", user.name);
+            return Err(refuse(Reason::State, message));
+        }
+        let kind = if known.is_some() { "user-changed" } else { "user-created" };
+        self.store_user(user);
+        self.event(Severity::Informational, None, kind, format!("User \"{}\" is {}.", user.name, user.role));
+        Ok(Outcome::Done)
+    }
+
+    fn store_user(&mut self, user: &User) {
+        let created = self.state.user(&user.name).map_or(self.now, |u| u.created);
+        self.state.users.insert(user.name.clone(), Arc::new(User { created, ..user.clone() }));
+        self.changes.insert(RecordKey::User(user.name.clone()));
+    }
+}

@@ -1,0 +1,122 @@
+//! Checks of what commands carry, the same on every replica.
+
+use super::*;
+
+/// `text` up to `max` bytes, cut at a character.
+pub fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+fn invalid(message: String) -> Refusal {
+    refuse(Reason::Invalid, message)
+}
+
+/// A text for people: at most `max` bytes on one line.
+pub fn text(what: &str, text: &str, max: usize) -> Result<(), Refusal> {
+    if text.len() > max {
+        return Err(invalid(format!("The {what} is {} bytes long; at most {max} are allowed.", text.len())));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(invalid(format!("The {what} contains a control character; use printable ones only.")));
+    }
+    Ok(())
+}
+
+/// A name: also not empty, without spaces around it and without `/`, which separates names in paths and alerts.
+pub fn name(what: &str, name: &str) -> Result<(), Refusal> {
+    text(what, name, MAX_NAME)?;
+    if name.is_empty() || name.trim() != name || name.contains('/') {
+        return Err(invalid(format!("The {what} must not be empty, begin or end with a space, or contain \"/\".")));
+    }
+    Ok(())
+}
+
+pub fn blob(what: &str, bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.is_empty() || bytes.len() > MAX_BLOB {
+        return Err(invalid(format!("The {what} has {} bytes; it must have 1 to {MAX_BLOB}.", bytes.len())));
+    }
+    Ok(())
+}
+
+pub fn chain(certificates: &[Vec<u8>]) -> Result<(), Refusal> {
+    if certificates.len() > MAX_CHAIN {
+        return Err(invalid(format!("The chain has {} certificates; at most {MAX_CHAIN}.", certificates.len())));
+    }
+    certificates.iter().try_for_each(|c| blob("certificate", c))
+}
+
+pub fn udi(udi: &Udi) -> Result<(), Refusal> {
+    text("product id", &udi.pid, MAX_NAME)?;
+    text("serial number", &udi.sn, MAX_NAME)?;
+    if udi.pid.is_empty() || udi.sn.is_empty() {
+        return Err(invalid("The device identity needs a product id and a serial number.".into()));
+    }
+    Ok(())
+}
+
+pub fn user(user: &User) -> Result<(), Refusal> {
+    name("user name", &user.name)?;
+    text("password hash", &user.password_hash, MAX_PASSWORD_HASH)
+}
+
+/// The dates of a certificate the leader made for a command stamped `now`: so long, and beginning about then.
+pub fn certificate(certificate: &IdCertificate, now: Millis) -> Result<(), Refusal> {
+    let from = certificate.not_before.0;
+    let expected = now.0.saturating_sub(CERTIFICATE_BACKDATE);
+    let life = certificate.not_after.0.saturating_sub(from);
+    if life == 0 || life > CERTIFICATE_LIFE + CERTIFICATE_SKEW || from.abs_diff(expected) > CERTIFICATE_SKEW {
+        let message = format!(
+            "The ID certificate is dated {from} to {} (ms), which does not fit the time of this request ({} ms).",
+            certificate.not_after.0, now.0
+        );
+        return Err(invalid(message));
+    }
+    Ok(())
+}
+
+pub fn settings(settings: &Settings) -> Result<(), Refusal> {
+    text("host common name", &settings.host_common_name, MAX_TEXT)?;
+    text("central address", &settings.central_url, MAX_TEXT)?;
+    settings.vip.iter().try_for_each(|v| text("virtual address", v, MAX_TEXT))?;
+    if settings.vip.len() > MAX_ADDRESSES {
+        return Err(invalid(format!("At most {MAX_ADDRESSES} virtual addresses are allowed.")));
+    }
+    let Settings { heartbeat_ms, election_min_ms, election_max_ms, .. } = *settings;
+    // An election must not start because one heartbeat was late, and candidates must be able to differ.
+    if heartbeat_ms == 0 || election_min_ms < heartbeat_ms.saturating_mul(2) || election_max_ms <= election_min_ms {
+        return Err(invalid(format!(
+            "Heartbeat {heartbeat_ms} ms and election {election_min_ms} to {election_max_ms} ms do not fit: the \
+             shortest election time-out must be at least two heartbeats and below the longest."
+        )));
+    }
+    Ok(())
+}
+
+/// What central says is purchased: no tag twice, sound terms, and sums that stay in range.
+pub fn entitlements(entitlements: &[Entitlement]) -> Result<(), Refusal> {
+    if entitlements.len() > MAX_LICENSES_PER_ACCOUNT {
+        let message = format!("{} licenses; an account has at most {MAX_LICENSES_PER_ACCOUNT}.", entitlements.len());
+        return Err(refuse(Reason::Limit, message));
+    }
+    let mut tags = std::collections::BTreeSet::new();
+    for entitlement in entitlements {
+        let tag = &entitlement.tag;
+        text("entitlement tag", tag, MAX_TAG)?;
+        text("license name", &entitlement.name, MAX_TEXT)?;
+        if tag.is_empty() || !tags.insert(tag.as_str()) {
+            return Err(invalid(format!("The entitlement tag \"{tag}\" is empty or comes twice.")));
+        }
+        if entitlement.terms.len() > MAX_TERMS {
+            let message = format!("\"{tag}\" has {} terms; at most {MAX_TERMS}.", entitlement.terms.len());
+            return Err(refuse(Reason::Limit, message));
+        }
+        let total = entitlement.terms.iter().fold(0u64, |sum, t| sum.saturating_add(t.quantity));
+        let backwards = entitlement.terms.iter().any(|t| t.end.is_some_and(|end| end <= t.start));
+        if total > MAX_COUNT || backwards {
+            return Err(invalid(format!(
+                "A term of \"{tag}\" ends before it starts, or its quantities are too large."
+            )));
+        }
+    }
+    Ok(())
+}

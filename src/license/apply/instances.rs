@@ -1,0 +1,106 @@
+//! Product instances as administrators and time see them: removed, transferred, lapsed.
+
+use super::*;
+
+impl Apply<'_> {
+    pub fn remove_instance(&mut self, id: InstanceId) -> Done {
+        let account = self.known_instance(id)?;
+        if let Some(old) = self.release_instance(id) {
+            self.inform(account, "instance-removed", format!("{} (instance {id}) was removed.", old.name()));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Moves an instance with what it uses to another virtual account of the same account.
+    pub fn transfer_instance(&mut self, id: InstanceId, to: VirtualAccountId) -> Done {
+        let account = self.known_instance(id)?;
+        let target = self.va(to)?;
+        if target.account != account {
+            let message = format!("Virtual account \"{}\" belongs to another account.", target.name);
+            return Err(refuse(Reason::Invalid, message));
+        }
+        let target = target.name.clone();
+        let Some(old) = self.state.instances.get(&id).filter(|i| i.va != to).cloned() else {
+            return Ok(Outcome::Done);
+        };
+        for (license, count) in old.usage.iter() {
+            self.change_use(old.va, *license, *count, 0);
+            self.change_use(to, *license, 0, *count);
+        }
+        let moved = Instance { va: to, ..(*old).clone() };
+        self.state.index.remove_instance(account, &old);
+        self.state.index.add_instance(account, &moved);
+        self.state.instances.insert(id, Arc::new(moved));
+        self.changes.insert(RecordKey::Instance(id));
+        self.change_va(old.va, |va| va.instances -= 1);
+        self.change_va(to, |va| va.instances += 1);
+        self.inform(account, "instance-transferred", format!("{} moved to \"{target}\".", old.name()));
+        Ok(Outcome::Done)
+    }
+
+    /// Releases instances that were not heard of through authorization and grace, some at a time; never within a
+    /// day after service resumed.
+    pub fn lapse_instances(&mut self) {
+        if self.now < self.state.meta.resumed_at.plus(RESUME_GRACE) {
+            return;
+        }
+        for _ in 0..LAPSES_PER_APPLY {
+            let Some(&(day, id)) = self.state.index.lapses.get_min() else { break };
+            if day > self.now.0 / Millis::DAY {
+                break;
+            }
+            let Ok(account) = self.known_instance(id) else { break };
+            if let Some(old) = self.release_instance(id) {
+                let message = format!("{} (instance {id}) was released after 180 days without contact.", old.name());
+                self.event(Severity::Minor, Some(account), "instance-lapsed", message);
+            }
+        }
+    }
+
+    /// The account of an instance that exists.
+    pub fn known_instance(&self, id: InstanceId) -> Result<AccountId, Refusal> {
+        let unknown = || refuse(Reason::InstanceUnknown, format!("There is no instance {id}; register again."));
+        let instance = self.state.instance(id).ok_or_else(unknown)?;
+        Ok(self.va(instance.va)?.account)
+    }
+
+    /// Notes a contact along with another change of the instance.
+    pub fn contact(&mut self, id: InstanceId, change: impl FnOnce(&mut Instance)) {
+        let Some(instance) = self.state.instances.get_mut(&id) else { return };
+        let instance = Arc::make_mut(instance);
+        let old = instance.lapse_day();
+        instance.last_contact = self.now;
+        change(instance);
+        let new = instance.lapse_day();
+        if old != new {
+            self.state.index.lapses.remove(&(old, id));
+            self.state.index.lapses.insert((new, id));
+        }
+        self.changes.insert(RecordKey::Instance(id));
+    }
+
+    /// Takes an instance out: its licenses are free at once. Returns what it was.
+    pub fn release_instance(&mut self, id: InstanceId) -> Option<Arc<Instance>> {
+        let instance = self.state.instances.remove(&id)?;
+        self.changes.insert(RecordKey::Instance(id));
+        for (license, count) in instance.usage.iter() {
+            self.change_use(instance.va, *license, *count, 0);
+        }
+        let account = self.state.virtual_account(instance.va)?.account;
+        self.state.index.remove_instance(account, &instance);
+        self.change_va(instance.va, |va| va.instances -= 1);
+        self.change_account(account, |a| a.instances -= 1);
+        Some(instance)
+    }
+}
+
+impl Instance {
+    /// What people call it: its host name, or its device identity.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.host_name {
+            Some(host) if !host.is_empty() => host.to_string(),
+            _ => format!("UDI_PID:{};UDI_SN:{};", self.udi.pid, self.udi.sn),
+        }
+    }
+}

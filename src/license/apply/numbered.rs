@@ -1,0 +1,209 @@
+//! A registered product's numbered requests: answered once, and the same way when repeated.
+
+use super::*;
+use std::fmt::Write;
+
+/// Changed counts that an event names; the rest is a number.
+const NAMED_CHANGES: usize = 8;
+
+impl Apply<'_> {
+    /// An equal number with an equal payload gets the first outcome again; a license that was renamed since is shown
+    /// under its new name. A deregistered instance is gone with its numbers, so deregistering again is done already.
+    pub fn numbered(&mut self, id: InstanceId, number: u64, digest: &Digest32, action: &InstanceAction) -> Done {
+        let Some(instance) = self.state.instance(id) else {
+            if matches!(action, InstanceAction::Deregister) {
+                return Ok(Outcome::Deregistered);
+            }
+            return Err(refuse(Reason::InstanceUnknown, format!("There is no instance {id}; register again.")));
+        };
+        if let Some(last) = &instance.last_request
+            && number <= last.number
+        {
+            return self.answer_again(instance, last, number, digest);
+        }
+        let result = match action {
+            InstanceAction::Authorize { usage } => self.authorize(id, usage),
+            InstanceAction::RenewAuthorization => self.renew_authorization(id),
+            InstanceAction::RenewCertificate { certificate } => self.renew_certificate(id, certificate),
+            InstanceAction::Deregister => return self.deregister(id),
+        };
+        let answer = result.unwrap_or_else(|refusal| LastAnswer::Refused(Box::new(refusal)));
+        let last = LastRequest { number, digest: *digest, at: self.now, answer };
+        let Some(instance) = self.state.instances.get_mut(&id) else { return Ok(Outcome::Deregistered) };
+        Arc::make_mut(instance).last_request = Some(last);
+        self.changes.insert(RecordKey::Instance(id));
+        let instance = self.state.instance(id);
+        let last = instance.and_then(|i| i.last_request.as_ref());
+        let (Some(instance), Some(last)) = (instance, last) else { return Ok(Outcome::Deregistered) };
+        self.answer(instance, last)
+    }
+
+    fn answer_again(&self, instance: &Instance, last: &LastRequest, number: u64, digest: &Digest32) -> Done {
+        let current = last.number;
+        if number < current {
+            let message = format!("Request {number} is older than the last one, {current}; continue after that.");
+            return Err(refuse(Reason::StaleRequest { current }, message));
+        }
+        if *digest != last.digest {
+            let message = format!("Request {number} was already made with other content; continue after it.");
+            return Err(refuse(Reason::RequestMismatch { current }, message));
+        }
+        self.answer(instance, last)
+    }
+
+    /// The outcome that the remembered facts stand for: the only place where one is made, for first and repeated
+    /// answers alike.
+    fn answer(&self, instance: &Instance, last: &LastRequest) -> Done {
+        match &last.answer {
+            LastAnswer::Authorized { uncovered, enforce_from } => {
+                let authorization = self.state.authorization_of(instance, last.at, *uncovered, *enforce_from);
+                Ok(Outcome::Authorized(authorization))
+            }
+            LastAnswer::CertificateRenewed => Ok(Outcome::CertificateRenewed { instance: instance.id }),
+            LastAnswer::Refused(refusal) => Err((**refusal).clone()),
+        }
+    }
+
+    /// Over-consumption is granted and reported; what is not named is released.
+    fn authorize(&mut self, id: InstanceId, asked: &[(String, u64)]) -> Result<LastAnswer, Refusal> {
+        let account = self.may_ask(id)?;
+        let wanted = self.wanted_usage(id, account, asked)?;
+        let Some(instance) = self.state.instance(id) else { return Err(refuse(Reason::InstanceUnknown, "")) };
+        let (va, old) = (instance.va, instance.usage.clone());
+        let changed = *old != *wanted;
+        if changed {
+            let message = self.usage_message(instance, &wanted);
+            for (license, before, after) in differences(&old, &wanted) {
+                self.change_use(va, license, before, after);
+            }
+            self.inform(account, "usage-changed", message);
+        }
+        Ok(self.grant(id, changed.then(|| wanted.into())))
+    }
+
+    fn renew_authorization(&mut self, id: InstanceId) -> Result<LastAnswer, Refusal> {
+        self.may_ask(id)?;
+        Ok(self.grant(id, None))
+    }
+
+    /// Moves the dates, and the counts if they changed, and says how the licenses stand.
+    fn grant(&mut self, id: InstanceId, usage: Option<Arc<[(LicenseId, u64)]>>) -> LastAnswer {
+        let until = self.now.plus(AUTHORIZATION_LIFE);
+        self.contact(id, |instance| {
+            instance.authorized_until = Some(until);
+            if let Some(usage) = usage {
+                instance.usage = usage;
+            }
+        });
+        let (uncovered, enforce_from) = self.state.instance(id).map_or((0, None), |i| self.state.compliance(i));
+        LastAnswer::Authorized { uncovered, enforce_from }
+    }
+
+    fn renew_certificate(&mut self, id: InstanceId, certificate: &IdCertificate) -> Result<LastAnswer, Refusal> {
+        self.may_ask(id)?;
+        inputs::certificate(certificate, self.now)?;
+        self.contact(id, |instance| instance.certificate = certificate.clone());
+        Ok(LastAnswer::CertificateRenewed)
+    }
+
+    fn deregister(&mut self, id: InstanceId) -> Done {
+        let account = self.known_instance(id)?;
+        if let Some(old) = self.release_instance(id) {
+            self.inform(account, "instance-deregistered", format!("{} (instance {id}) deregistered.", old.name()));
+        }
+        Ok(Outcome::Deregistered)
+    }
+
+    /// The account, if it is active and the instance's certificate holds. After an outage of ours a certificate that
+    /// ran out meanwhile holds a day longer.
+    fn may_ask(&self, id: InstanceId) -> Result<AccountId, Refusal> {
+        let account = self.active_account(self.known_instance(id)?)?.id;
+        let end = self.state.instance(id).map_or(Millis(0), |i| i.certificate.not_after);
+        if self.now >= end && self.now >= self.state.meta.resumed_at.plus(RESUME_GRACE) {
+            let message = format!("The ID certificate of instance {id} has expired; register again.");
+            return Err(refuse(Reason::CertificateExpired, message));
+        }
+        Ok(account)
+    }
+
+    /// What was asked for, by license, without zero counts.
+    fn wanted_usage(
+        &self,
+        id: InstanceId,
+        account: AccountId,
+        asked: &[(String, u64)],
+    ) -> Result<Vec<(LicenseId, u64)>, Refusal> {
+        if asked.len() > MAX_LICENSES_PER_INSTANCE {
+            let message = format!("{} licenses; an instance uses at most {MAX_LICENSES_PER_INSTANCE}.", asked.len());
+            return Err(refuse(Reason::Limit, message));
+        }
+        let permitted = self.state.instance(id).is_some_and(|i| i.export_controlled);
+        let mut wanted = Vec::with_capacity(asked.len());
+        for (tag, count) in asked {
+            let Some(license) = self.state.license_by_tag(account, tag) else {
+                let message = format!(
+                    "License \"{}\" is not known to this server; check the entitlement tag, or synchronize.",
+                    inputs::cut(tag, MAX_TAG)
+                );
+                return Err(refuse(Reason::LicenseUnknown, message));
+            };
+            if *count > MAX_COUNT {
+                return Err(refuse(Reason::Invalid, format!("\"{tag}\": {count} is more than {MAX_COUNT}.")));
+            }
+            if license.export_controlled && *count > 0 && !permitted {
+                let message = format!(
+                    "\"{tag}\" is export-controlled; register with a token that allows export-controlled functionality."
+                );
+                return Err(refuse(Reason::ExportControlled, message));
+            }
+            wanted.push((license.id, *count));
+        }
+        wanted.sort_unstable();
+        if wanted.windows(2).any(|w| w[0].0 == w[1].0) {
+            return Err(refuse(Reason::Invalid, "A license is named twice; give each one count."));
+        }
+        wanted.retain(|(_, count)| *count > 0);
+        Ok(wanted)
+    }
+
+    /// "NAME uses 2 of A, 0 of B, and 3 more changed."
+    fn usage_message(&self, instance: &Instance, wanted: &[(LicenseId, u64)]) -> String {
+        let mut message = instance.name() + " now uses";
+        let mut separator = " ";
+        for (n, (license, _, after)) in differences(&instance.usage, wanted).enumerate() {
+            if n == NAMED_CHANGES {
+                message.push_str(", and other counts changed");
+                break;
+            }
+            let name = self.state.license(license).map_or("", |l| &l.name);
+            // Writing to a String cannot fail.
+            let _ = write!(message, "{separator}{after} of \"{name}\"");
+            separator = ", ";
+        }
+        message.push('.');
+        message
+    }
+}
+
+/// The licenses whose count differs, with both counts; both lists are sorted by license.
+fn differences<'a>(
+    old: &'a [(LicenseId, u64)],
+    new: &'a [(LicenseId, u64)],
+) -> impl Iterator<Item = (LicenseId, u64, u64)> + 'a {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let license = match (old.peek(), new.peek()) {
+                (None, None) => return None,
+                (Some(o), None) => o.0,
+                (None, Some(n)) => n.0,
+                (Some(o), Some(n)) => o.0.min(n.0),
+            };
+            let before = old.next_if(|o| o.0 == license).map_or(0, |o| o.1);
+            let after = new.next_if(|n| n.0 == license).map_or(0, |n| n.1);
+            if before != after {
+                return Some((license, before, after));
+            }
+        }
+    })
+}

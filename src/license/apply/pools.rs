@@ -1,0 +1,131 @@
+//! What changes a pool: use, terms and time. Compliance and its alert follow at once.
+
+use super::*;
+
+impl Apply<'_> {
+    /// The use of a license in a virtual account goes from `old` to `new` for one instance.
+    pub fn change_use(&mut self, va: VirtualAccountId, license: LicenseId, old: u64, new: u64) {
+        self.change_pool(va, license, |pool| pool.in_use = pool.in_use - old + new);
+    }
+
+    /// Sets what is purchased of a license in a virtual account.
+    pub fn set_terms(&mut self, va: VirtualAccountId, license: LicenseId, terms: Vec<Term>) {
+        if terms.is_empty() && self.state.pool(va, license).is_none() {
+            return;
+        }
+        let boundary = |state: &State| state.pool(va, license).and_then(Pool::next_boundary);
+        let old = boundary(self.state);
+        let now = self.now;
+        self.change_pool(va, license, |pool| {
+            pool.terms = terms;
+            pool.evaluate(now);
+        });
+        let new = boundary(self.state);
+        self.state.index.move_boundary(va, license, old, new);
+    }
+
+    /// Re-evaluates pools of which a term has started or ended by now, some at a time.
+    pub fn cross_term_boundaries(&mut self) {
+        for _ in 0..BOUNDARIES_PER_APPLY {
+            let Some(&(at, va, license)) = self.state.index.boundaries.get_min() else { break };
+            if at > self.now {
+                break;
+            }
+            let Some(pool) = self.state.pool(va, license) else { break };
+            let (before, terms) = (pool.purchased, pool.terms.clone());
+            self.set_terms(va, license, terms);
+            let after = self.state.pool(va, license).map_or(0, |p| p.purchased);
+            if before != after
+                && let (Some(license), Some(va)) = (self.state.license(license), self.state.virtual_account(va))
+            {
+                let message = format!(
+                    "Virtual account \"{}\" now has {after} of \"{}\", not {before}: a term started or ended.",
+                    va.name, license.name
+                );
+                self.inform(license.account, "terms-changed", message);
+            }
+        }
+    }
+
+    /// Changes a pool, made where there was none and removed when it holds nothing, and settles what follows.
+    fn change_pool(&mut self, va: VirtualAccountId, license: LicenseId, change: impl FnOnce(&mut Pool)) {
+        let key = (va, license);
+        if !self.state.pools.contains_key(&key) {
+            self.state.pools.insert(key, Arc::new(Pool::empty(va, license, self.now)));
+        }
+        let Some(pool) = self.state.pools.get_mut(&key) else { return };
+        let pool = Arc::make_mut(pool);
+        change(pool);
+        let was_out = pool.out_of_compliance_since.is_some();
+        let shortage = pool.balance().min(0).unsigned_abs();
+        pool.out_of_compliance_since = match pool.out_of_compliance_since {
+            _ if shortage == 0 => None,
+            Some(since) => Some(since),
+            None => Some(self.now),
+        };
+        let since = pool.out_of_compliance_since;
+        if pool.is_empty() {
+            self.state.pools.remove(&key);
+        }
+        self.changes.insert(RecordKey::Pool(va, license));
+        if let Some(since) = since {
+            self.raise_insufficient(va, license, shortage, since);
+        } else if was_out && let Some(key) = self.state.insufficient_key(va, license) {
+            self.drop_alert(&key);
+        }
+    }
+
+    pub fn raise_insufficient(&mut self, va: VirtualAccountId, license: LicenseId, shortage: u64, since: Millis) {
+        let Some(key) = self.state.insufficient_key(va, license) else { return };
+        let (Some(va), Some(license)) = (self.state.virtual_account(va), self.state.license(license)) else { return };
+        let message =
+            format!("Virtual account \"{}\" uses {shortage} more of \"{}\" than it has.", va.name, license.name);
+        self.put_alert(Alert {
+            key,
+            severity: Severity::Major,
+            account: Some(license.account),
+            raised: self.now,
+            due: Some(since.plus(ENFORCE_AFTER)),
+            message,
+            action: "Purchase licenses, transfer some from another virtual account, or release some on products."
+                .into(),
+            acknowledged: false,
+        });
+    }
+}
+
+impl State {
+    /// The identity of the alert about a pool. Names never contain `/`, so it is unambiguous.
+    pub fn insufficient_key(&self, va: VirtualAccountId, license: LicenseId) -> Option<AlertKey> {
+        let va = self.virtual_account(va)?;
+        let account = self.account(va.account)?;
+        let license = self.license(license)?;
+        let source = [account.name.as_str(), &va.name, &license.tag].join("/");
+        Some(AlertKey { kind: AlertKind::InsufficientLicenses, source })
+    }
+}
+
+impl Pool {
+    fn empty(va: VirtualAccountId, license: LicenseId, now: Millis) -> Self {
+        Self {
+            va,
+            license,
+            terms: Vec::new(),
+            purchased: 0,
+            evaluated: now,
+            in_use: 0,
+            substitution: 0,
+            out_of_compliance_since: None,
+        }
+    }
+
+    /// Holds nothing worth a record.
+    pub(in crate::license) fn is_empty(&self) -> bool {
+        self.terms.is_empty() && self.in_use == 0 && self.substitution == 0
+    }
+
+    fn evaluate(&mut self, now: Millis) {
+        self.evaluated = now;
+        self.purchased = self.purchased_at(now);
+    }
+}

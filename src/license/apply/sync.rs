@@ -1,0 +1,204 @@
+//! Synchronization with central: exactly once, by sequence number.
+
+use super::*;
+use std::collections::BTreeMap;
+
+/// Terms as they are kept: in order, equal ones added up, none empty.
+pub fn normal(mut terms: Vec<Term>) -> Vec<Term> {
+    terms.sort_by_key(|t| (t.start, t.end, t.billing));
+    let mut kept: Vec<Term> = Vec::with_capacity(terms.len());
+    for term in terms.into_iter().filter(|t| t.quantity > 0) {
+        match kept.last_mut() {
+            Some(last) if (last.start, last.end, last.billing) == (term.start, term.end, term.billing) => {
+                last.quantity += term.quantity;
+            }
+            _ => kept.push(term),
+        }
+    }
+    kept
+}
+
+impl Apply<'_> {
+    /// Freezes what will be sent. While a request is outstanding it stays the same one.
+    pub fn begin_sync(&mut self, id: AccountId) -> Done {
+        let account = self.account(id)?;
+        if !matches!(account.status, AccountStatus::Active | AccountStatus::Inactive) {
+            let message = format!("Account \"{}\" is {}; it has nothing to synchronize.", account.name, account.status);
+            return Err(refuse(Reason::AccountInactive, message));
+        }
+        if let Some(outstanding) = &account.sync.outstanding {
+            return Ok(Outcome::SyncBegun { seq: outstanding.seq });
+        }
+        let seq = account.sync.seq + 1;
+        let instances = account.instances;
+        let mut usage = BTreeMap::new();
+        for va in self.state.virtual_accounts(id) {
+            for pool in self.state.pools(va.id).filter(|p| p.in_use > 0) {
+                if let Some(license) = self.state.license(pool.license) {
+                    *usage.entry(license.tag.clone()).or_insert(0) += pool.in_use;
+                }
+            }
+        }
+        let usage = usage.into_iter().collect();
+        let Meta { incarnation, incarnation_since, .. } = self.state.meta;
+        let begun = self.now;
+        let previous = account.sync.last_response;
+        let outstanding = SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances };
+        self.change_account(id, |account| {
+            account.sync.seq = seq;
+            account.sync.outstanding = Some(outstanding);
+        });
+        Ok(Outcome::SyncBegun { seq })
+    }
+
+    pub fn complete_sync(
+        &mut self,
+        id: AccountId,
+        seq: u64,
+        entitlements: &[Entitlement],
+        response: &Digest32,
+    ) -> Done {
+        let outstanding = self.outstanding(id, seq)?;
+        let reported = outstanding.instances;
+        self.check_entitlements(id, entitlements)?;
+        let now = self.now;
+        self.change_account(id, |account| {
+            let sync = &mut account.sync;
+            sync.outstanding = None;
+            sync.last_response = *response;
+            sync.last_success = Some(now);
+            sync.last_failure = None;
+            sync.due = Some(now.plus(SYNC_DUE));
+            sync.overdue = false;
+            sync.reported_instances = reported;
+        });
+        self.drop_account_alert(AlertKind::SynchronizationFailed, id);
+        self.drop_account_alert(AlertKind::SynchronizationOverdue, id);
+        self.set_entitlements(id, entitlements);
+        self.inform(id, "synchronized", format!("Synchronization {seq} was successful."));
+        Ok(Outcome::Done)
+    }
+
+    /// The same failure again moves its time only; it is one event.
+    pub fn fail_sync(&mut self, id: AccountId, seq: u64, reason: &str) -> Done {
+        self.outstanding(id, seq)?;
+        inputs::text("reason", reason, MAX_TEXT)?;
+        let now = self.now;
+        let mut new = true;
+        self.change_account(id, |account| {
+            new = account.sync.last_failure.as_ref().is_none_or(|(_, r)| r != reason);
+            account.sync.last_failure = Some((now, reason.to_owned()));
+        });
+        let message = format!("Synchronization failed: {reason}");
+        let action = "Look at the reason, then synchronize again, over the network or by files.";
+        self.alert_account(AlertKind::SynchronizationFailed, id, Severity::Major, message.clone(), action);
+        if new {
+            self.event(Severity::Major, Some(id), "synchronization-failed", message);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Accounts whose synchronization became overdue by now, some at a time.
+    pub fn mark_overdue(&mut self) {
+        for _ in 0..OVERDUE_PER_APPLY {
+            let Some(&(due, id)) = self.state.index.syncs_due.get_min() else { break };
+            if due > self.now {
+                break;
+            }
+            self.change_account(id, |account| account.sync.overdue = true);
+            let message = "The account has not synchronized with central for 30 days.".to_owned();
+            let action = "Synchronize the account, over the network or by files; after 90 days central drops it.";
+            self.alert_account(AlertKind::SynchronizationOverdue, id, Severity::Major, message.clone(), action);
+            self.event(Severity::Major, Some(id), "synchronization-overdue", message);
+        }
+    }
+
+    /// The outstanding synchronization, if it is this one.
+    fn outstanding(&self, id: AccountId, seq: u64) -> Result<&SyncOutstanding, Refusal> {
+        let sync = &self.account(id)?.sync;
+        let current = sync.seq;
+        if seq > current {
+            let message = format!("Synchronization {seq} was never begun; the newest is {current}.");
+            return Err(refuse(Reason::Invalid, message));
+        }
+        let answered = || {
+            let message = format!("Synchronization {seq} is not outstanding; the newest begun is {current}.");
+            refuse(Reason::StaleRequest { current }, message)
+        };
+        sync.outstanding.as_ref().filter(|o| o.seq == seq).ok_or_else(answered)
+    }
+
+    pub fn check_entitlements(&self, id: AccountId, entitlements: &[Entitlement]) -> Result<(), Refusal> {
+        inputs::entitlements(entitlements)?;
+        let known = self.state.licenses(id).count();
+        let new = entitlements.iter().filter(|e| self.state.license_by_tag(id, &e.tag).is_none()).count();
+        if known + new > MAX_LICENSES_PER_ACCOUNT {
+            let message =
+                format!("The account would know {} licenses; at most {MAX_LICENSES_PER_ACCOUNT}.", known + new);
+            return Err(refuse(Reason::Limit, message));
+        }
+        Ok(())
+    }
+
+    /// Makes the account have exactly these purchased terms. A license that is not named has none any more.
+    pub fn set_entitlements(&mut self, id: AccountId, entitlements: &[Entitlement]) {
+        for entitlement in entitlements {
+            self.intern_license(id, entitlement);
+        }
+        let terms: BTreeMap<&str, &Vec<Term>> = entitlements.iter().map(|e| (e.tag.as_str(), &e.terms)).collect();
+        let licenses = self.state.licenses(id);
+        let shares: Vec<(LicenseId, Vec<Term>)> = licenses
+            .map(|l| (l.id, terms.get(l.tag.as_str()).map(|t| normal(t.to_vec())).unwrap_or_default()))
+            .collect();
+        for (license, terms) in shares {
+            self.share_terms(id, license, terms);
+        }
+    }
+
+    fn intern_license(&mut self, account: AccountId, entitlement: &Entitlement) {
+        let Entitlement { tag, name, export_controlled, .. } = entitlement;
+        let known = self.state.license_by_tag(account, tag);
+        if known.is_some_and(|l| l.name == *name && l.export_controlled == *export_controlled) {
+            return;
+        }
+        let id = known.map(|l| l.id);
+        let id = id.unwrap_or_else(|| LicenseId(self.next_id()));
+        let (tag, name, export_controlled) = (tag.clone(), name.clone(), *export_controlled);
+        self.state.index.licenses.entry(account).or_default().insert(tag.clone(), id);
+        self.state.licenses.insert(id, Arc::new(License { id, account, tag, name, export_controlled }));
+        self.changes.insert(RecordKey::License(id));
+    }
+
+    /// Gives the terms to the default virtual account, less what the others were given by transfers. A transferred
+    /// quantity stays as long as central still has its term, with the same dates or, failing that, the same start
+    /// (its end moved); the rest of it is gone.
+    fn share_terms(&mut self, account: AccountId, license: LicenseId, mut terms: Vec<Term>) {
+        let Some(default) = self.state.account(account).map(|a| a.default_va) else { return };
+        let others = self.state.virtual_accounts(account).filter(|va| va.id != default);
+        let mut held: Vec<(VirtualAccountId, Vec<Term>)> =
+            others.filter_map(|va| Some((va.id, self.state.pool(va.id, license)?.terms.clone()))).collect();
+        held.sort_by_key(|(va, _)| *va);
+        let mut kept: Vec<Vec<Term>> = vec![Vec::new(); held.len()];
+        for same_end in [true, false] {
+            for ((_, held), kept) in held.iter_mut().zip(&mut kept) {
+                for old in held {
+                    let same = |t: &&mut Term| {
+                        t.start == old.start && t.billing == old.billing && (!same_end || t.end == old.end)
+                    };
+                    let mut wanted = old.quantity;
+                    for term in terms.iter_mut().filter(same) {
+                        let take = wanted.min(term.quantity);
+                        term.quantity -= take;
+                        wanted -= take;
+                        kept.push(Term { quantity: take, ..term.clone() });
+                    }
+                    old.quantity = wanted;
+                }
+            }
+        }
+        for ((va, _), kept) in held.into_iter().zip(kept) {
+            self.set_terms(va, license, normal(kept));
+        }
+        self.set_terms(default, license, normal(terms));
+    }
+}
