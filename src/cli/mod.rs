@@ -67,7 +67,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(&args),
-        Command::Agent(args) => agent::run(&args),
+        Command::Agent(args) => agent::run(args, cli.global.output),
         Command::Central(args) => central::run(&args),
         Command::Completion(args) => Ok(completion::run(&args)),
         Command::Version(_) => version::run(cli.global.output),
