@@ -93,14 +93,18 @@ impl Service {
         check_registration(body)?;
         let mut server = self.store.get::<ServerRecord>(&ServerRecord::key(&body.server))?;
         refuse_revoked(server.as_ref())?;
-        if let Some(account) = self.account(&body.server, &body.account)? {
+        let account = self.account(&body.server, &body.account)?;
+        if let Some(account) = &account {
             if account.registration == request.digest {
                 return self.stored(&AccountRecord::registration_blob(&body.server, &body.account));
             }
-            return Err(account_exists(body));
+            // The same keys before the first synchronization: a new life of the server that never got the response.
+            if account.line.seq > 0 || ca::certificate_key(&account.ca_cert.0)? != ca_key {
+                return Err(account_exists(body));
+            }
         }
-        if let Some(known) = &mut server {
-            self.admit_registration(known, &request)?;
+        if let Some(server) = &mut server {
+            self.admit_registration(server, &request, account.is_some())?;
         }
         let now = (self.clock)();
         let mut batch = Batch::default();
@@ -195,7 +199,8 @@ impl Service {
         if request.body.seq == account.line.seq && request.digest == account.line.request {
             return self.stored(&AccountRecord::sync_blob(&server.uid, &account.name));
         }
-        self.admit_life(&mut server, &request)?;
+        let life = request.body.life;
+        self.admit_life(&mut server, life, &claims.account, request.digest)?;
         self.admit_sequence(&server, &account, &request)?;
 
         let now = (self.clock)();
