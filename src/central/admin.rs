@@ -3,7 +3,7 @@
 
 use super::document::{BillingKind, LicenseTerms, TermTerms};
 use super::records::*;
-use super::refusal::{RefusalReason, Result, check_name, refused};
+use super::refusal::{RefusalReason, Result, check_name, check_text, refused};
 use super::service::Service;
 use super::store::Batch;
 use crate::license::{MAX_COUNT, MAX_LICENSES_PER_ACCOUNT, MAX_TERMS, Millis};
@@ -350,8 +350,8 @@ impl Service {
 }
 
 fn check_entitle(entitle: &Entitle, now: Millis) -> Result<()> {
-    check_name("license tag", &entitle.tag)?;
-    check_name("license name", &entitle.name)?;
+    check_text("license tag", &entitle.tag)?;
+    check_text("license name", &entitle.name)?;
     if entitle.quantity > MAX_COUNT {
         return Err(refused(RefusalReason::Invalid, format!("the quantity is at most {MAX_COUNT}")));
     }

@@ -37,7 +37,13 @@ impl Service {
 
     /// The first claimant of the highest incarnation speaks for a server; a copy of it is refused and noted. The
     /// request must be signed by a key that central knows.
-    pub(super) fn admit_life(&self, server: &mut ServerRecord, life: Life, account: &str, request: Digest) -> Result<()> {
+    pub(super) fn admit_life(
+        &self,
+        server: &mut ServerRecord,
+        life: Life,
+        account: &str,
+        request: Digest,
+    ) -> Result<()> {
         if life == server.life {
             return Ok(());
         }

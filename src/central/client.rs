@@ -324,7 +324,7 @@ impl Upstream {
         if matches!(error, UpstreamError::Propose(_)) {
             return;
         }
-        let mut reason = error.to_string();
+        let mut reason = error.to_string().replace(char::is_control, " ");
         reason.truncate(reason.floor_char_boundary(MAX_TEXT));
         if let Err(error) = self.commit(actor, Command::FailSync { account: id, seq, reason }).await {
             tracing::warn!(account = id.0, %error, "a failed synchronization could not be recorded");
