@@ -460,6 +460,8 @@ async fn of_two_twins_the_first_claimant_goes_on_until_readopted() {
 
     scene.node.synchronize(scene.account, "admin").await.unwrap();
     assert_eq!(refusal(&twin.synchronize(scene.account, "admin").await.unwrap_err()), RefusalReason::Twin);
+    let reason = twin_ledger.state().account(scene.account).unwrap().sync.last_failure.clone().unwrap().1;
+    assert!(reason.ends_with(&format!("`licraft central server readopt {SERVER}`")), "cut off: {reason}");
     // Not with another account either, nor in a new one.
     let second = request_account(&twin_ledger, "SECOND", "Lab");
     assert_eq!(refusal(&twin.approve_account(second, "admin").await.unwrap_err()), RefusalReason::Twin);

@@ -134,13 +134,10 @@ impl Service {
             made.push(format!("smart account {smart_account}"));
         }
         for name in virtual_accounts {
-            check_name("virtual account", name)?;
             let key = VirtualAccount::key(smart_account, name);
             if self.store.get::<VirtualAccount>(&key)?.is_none() {
-                meta.last_id += 1;
-                let (smart_account, name) = (smart_account.to_owned(), name.clone());
+                batch.put(&key, &self.new_virtual_account(&mut meta, smart_account, name, now)?);
                 made.push(format!("virtual account {smart_account}/{name}"));
-                batch.put(&key, &VirtualAccount { id: meta.last_id, smart_account, name, created: now, bound: None });
             }
         }
         if made.is_empty() {

@@ -51,7 +51,7 @@ impl Service {
             server.life = life;
             return Ok(());
         }
-        let what = format!("it says {life}, but {} speaks for this server", server.life);
+        let what = format!("{life} is not {}", server.life);
         let twin = RefusedTwin { at: (self.clock)(), life, account: account.to_owned(), request };
         Err(self.refuse_copy(server.clone(), RefusalReason::Twin, twin, &what)?)
     }
@@ -91,10 +91,11 @@ impl Service {
         twin: RefusedTwin,
         what: &str,
     ) -> Result<CentralError> {
+        // Short enough for an on-prem server to keep all of it as the reason of a failure (MAX_TEXT).
         let message = format!(
-            "two copies of server {uid} synchronize, or one side was restored from an older state: {what}. Stop the \
-             wrong copy; if this one shall go on, the vendor runs `licraft central server readopt {uid}`",
-            uid = server.uid
+            "this server has a copy, or was restored: {what}; stop the wrong one, or the vendor runs \
+             `licraft central server readopt {}`",
+            server.uid
         );
         // A copy repeats its request for ever; one event and one flush for it are enough.
         if server.refused.as_ref().is_none_or(|r| r.request != twin.request) {

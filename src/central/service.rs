@@ -158,11 +158,7 @@ impl Service {
         let key = VirtualAccount::key(smart, name);
         let mut account = match self.store.get::<VirtualAccount>(&key)? {
             Some(account) => account,
-            None => {
-                meta.last_id += 1;
-                let (smart_account, name) = (smart.clone(), name.clone());
-                VirtualAccount { id: meta.last_id, smart_account, name, created: now, bound: None }
-            }
+            None => self.new_virtual_account(meta, smart, name, now)?,
         };
         if let Some(other) = account.bound.as_ref().filter(|b| **b != binding) {
             return Err(refused(
@@ -177,6 +173,26 @@ impl Service {
         account.bound = Some(binding);
         batch.put(&key, &account);
         Ok((smart_account.id, account.id))
+    }
+
+    pub(super) fn new_virtual_account(
+        &self,
+        meta: &mut Meta,
+        smart_account: &str,
+        name: &str,
+        now: Millis,
+    ) -> Result<VirtualAccount> {
+        check_name("virtual account", name)?;
+        if self.store.scan::<VirtualAccount>(&["virtual-account", smart_account])?.len() >= VirtualAccount::MAX {
+            let message = format!(
+                "smart account {smart_account:?} has {} virtual accounts, the most there can be",
+                VirtualAccount::MAX
+            );
+            return Err(refused(RefusalReason::Invalid, message));
+        }
+        meta.last_id += 1;
+        let (smart_account, name) = (smart_account.to_owned(), name.to_owned());
+        Ok(VirtualAccount { id: meta.last_id, smart_account, name, created: now, bound: None })
     }
 
     fn synchronize(&self, document: &Unverified) -> Result<Vec<u8>> {

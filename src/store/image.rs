@@ -106,7 +106,12 @@ impl Image {
     }
 
     /// Writes a new image of all of `state` and makes it the current one.
-    pub(super) fn create(root: &Path, cache_bytes: u64, state: &State, position: &Position) -> Result<Self, ImageError> {
+    pub(super) fn create(
+        root: &Path,
+        cache_bytes: u64,
+        state: &State,
+        position: &Position,
+    ) -> Result<Self, ImageError> {
         let generation = newest(root)? + 1;
         let mut image = Self::attach(root, generation, cache_bytes)?;
         let mut batch = sled::Batch::default();
@@ -198,9 +203,8 @@ impl Image {
         let (db, large) = (&self.db, &mut self.large);
         let state = State::from_records(std::iter::from_fn(|| {
             loop {
-                let record = stored.next()?.map_err(ImageError::from).and_then(|(key, value)| {
-                    record(db, large, &key, &value)
-                });
+                let record =
+                    stored.next()?.map_err(ImageError::from).and_then(|(key, value)| record(db, large, &key, &value));
                 match record {
                     Ok(Some(record)) => return Some((record.key(), record)),
                     Ok(None) => {}

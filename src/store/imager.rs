@@ -29,7 +29,11 @@ pub(super) enum Order {
     /// The replay has grown long: write now.
     Wake,
     /// Replace the whole image.
-    Replace { state: Arc<State>, position: Position, done: oneshot::Sender<Result<(), String>> },
+    Replace {
+        state: Arc<State>,
+        position: Position,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     /// Write what is pending and reply.
     Flush(oneshot::Sender<()>),
     Stop,

@@ -63,12 +63,7 @@ pub struct Machine {
 type Answer = (ApplyResponder<TypeConfig>, Outcomes);
 
 impl Machine {
-    pub(super) fn new(
-        state: State,
-        position: Position,
-        auth: Option<Arc<dyn BatchAuth>>,
-        shared: Arc<Shared>,
-    ) -> Self {
+    pub(super) fn new(state: State, position: Position, auth: Option<Arc<dyn BatchAuth>>, shared: Arc<Shared>) -> Self {
         Self { state, position, changes: Changes::new(), commands: 0, auth, shared }
     }
 
@@ -171,10 +166,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let meta = SnapshotMeta {
-            last_log_id: self.position.applied,
-            last_membership: self.position.membership.clone(),
-        };
+        let meta =
+            SnapshotMeta { last_log_id: self.position.applied, last_membership: self.position.membership.clone() };
         SnapshotBuilder { state: Arc::new(self.state.clone()), meta, shared: self.shared.clone() }
     }
 

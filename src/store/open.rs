@@ -73,22 +73,19 @@ impl Store {
         let metrics = Arc::new(StoreMetrics::default());
         check_room(&dir, &options)?;
         health.measure(dir.root());
-        let log_options =
-            LogOptions { segment_bytes: options.segment_bytes.clamp(64 << 10, 1 << 30), cache_bytes: options.log_cache_bytes };
-        let (log, log_thread) =
-            LogStore::open(&dir.log(), log_options, metrics.clone(), health.clone(), dir.clone())?;
+        let log_options = LogOptions {
+            segment_bytes: options.segment_bytes.clamp(64 << 10, 1 << 30),
+            cache_bytes: options.log_cache_bytes,
+        };
+        let (log, log_thread) = LogStore::open(&dir.log(), log_options, metrics.clone(), health.clone(), dir.clone())?;
         let snapshots = Snapshots::open(dir.snapshots())?;
         let (image, position, state) = open_image(&dir, options.image_cache_bytes, &snapshots, &log)?;
         if let Some(applied) = &position.applied {
             log.covered(applied.index);
         }
         let published = Arc::new(state.clone());
-        let pending = Pending {
-            state: published.clone(),
-            changes: Changes::new(),
-            position: position.clone(),
-            commands: 0,
-        };
+        let pending =
+            Pending { state: published.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
         let pending = Arc::new(Mutex::new(pending));
         let (orders, queue) = channel();
         let imager = Imager {
