@@ -68,7 +68,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(&args),
         Command::Agent(args) => agent::run(&args),
-        Command::Central(args) => central::run(&args),
+        Command::Central(args) => central::run(args, cli.global.output),
         Command::Completion(args) => Ok(completion::run(&args)),
         Command::Version(_) => version::run(cli.global.output),
         Command::Man(args) => completion::write_man(&args),

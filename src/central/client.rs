@@ -1,0 +1,387 @@
+//! The on-prem side: registers local accounts with central and synchronizes them. Every step can be repeated, by this
+//! node or by another one that became active, since what is sent is made only from committed state.
+
+use super::Clock;
+use super::document::{self, Der, Digest, DocumentError, Life, Response, TagUsage, Unverified, Verified};
+use super::document::{LicenseTerms, RegistrationRequest, RegistrationResponse, SyncRequest, SyncResponse};
+use super::link::{Link, LinkError};
+use super::vendor_root::VendorRoot;
+use crate::license::{
+    Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, MAX_TEXT, Millis, Outcome, SyncOutstanding,
+};
+use crate::pki::ca::{self, Authority, Leaf, Purpose};
+use crate::pki::jws::{Algorithm, Header, SigningKey};
+use crate::pki::seal::Sealer;
+use crate::pki::{PkiError, chain, random, sha256};
+use crate::raft::{Ledger, ProposeError};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// As long as the account CA itself; both are renewed together.
+const SIGNER_DAYS: u64 = 10 * 365;
+/// Repeats of a command whose outcome is unknown, and the pause before each: longer together than a change of leader.
+const COMMIT_TRIES: u32 = 5;
+const COMMIT_PAUSE: Duration = Duration::from_millis(300);
+
+/// Why an account is not registered or synchronized.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    #[error("there is no account {0}")]
+    AccountUnknown(AccountId),
+    #[error("account {name:?} is {status}; {hint}")]
+    Status { name: String, status: AccountStatus, hint: &'static str },
+    #[error("no central is set; set its URL with `licraft settings set central-url URL`, or exchange files")]
+    NoCentral,
+    /// Central was not reached, or failed itself: the same request is sent again.
+    /// Central refused the request: repeating it is of no use until the cause is gone.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("central's response is not accepted: {0}")]
+    Response(#[from] DocumentError),
+    #[error(transparent)]
+    Keys(#[from] PkiError),
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The cluster refused the change.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl UpstreamError {
+    /// Whether the same attempt may succeed by itself later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Link(e) => e.may_pass(),
+            Self::Propose(e) => !matches!(e, ProposeError::NotActive { .. } | ProposeError::Stopped { .. }),
+            _ => false,
+        }
+    }
+}
+
+type Result<T> = std::result::Result<T, UpstreamError>;
+
+/// A synchronization that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synchronized {
+    pub seq: u64,
+    /// State time of the success.
+    pub at: Millis,
+}
+
+/// The way from this server's accounts to central.
+pub struct Upstream {
+    ledger: Arc<dyn Ledger>,
+    sealer: Sealer,
+    root: VendorRoot,
+    link: Link,
+    clock: Clock,
+    /// One exchange an account at a time; a second caller waits and then finds it done.
+    busy: parking_lot::Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Upstream")
+    }
+}
+
+impl Upstream {
+    /// # Errors
+    /// When the vendor root cannot be trusted for TLS.
+    pub fn new(ledger: Arc<dyn Ledger>, sealer: Sealer, root: VendorRoot, clock: Clock) -> Result<Self> {
+        let link = Link::new(&root)?;
+        Ok(Self { ledger, sealer, root, link, clock, busy: parking_lot::Mutex::default() })
+    }
+
+    #[must_use]
+    pub const fn vendor_root(&self) -> &VendorRoot {
+        &self.root
+    }
+
+    pub(super) const fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.ledger
+    }
+
+    /// Approves a requested account with fresh keys and registers it with central. When central cannot be reached the
+    /// account stays approved, and is registered with the same keys later.
+    ///
+    /// # Errors
+    /// When the account is not waiting, or the registration failed.
+    pub async fn approve_account(&self, id: AccountId, actor: &str) -> Result<()> {
+        if self.account(id)?.status == AccountStatus::Requested {
+            let keys = self.make_keys(&self.account(id)?)?;
+            self.commit(actor, Command::ApproveAccount { account: id, keys }).await?;
+        }
+        self.register(id, actor).await
+    }
+
+    /// Registers an approved account with central over the network; nothing to do when it is registered.
+    ///
+    /// # Errors
+    /// When central is not reached or refuses, or its response is wrong.
+    pub async fn register(&self, id: AccountId, actor: &str) -> Result<()> {
+        let turn = self.turn(id);
+        let _turn = turn.lock().await;
+        if self.account(id)?.status == AccountStatus::Active {
+            return Ok(());
+        }
+        let url = self.central_url()?;
+        let request = self.registration_request(id)?;
+        let response = self.link.post(&url, request).await?;
+        self.accept_registration(id, &response, actor).await
+    }
+
+    /// Synchronizes an account over the network: what is outstanding if something is, else a new request.
+    ///
+    /// # Errors
+    /// When central is not reached or refuses, or its response is wrong; the reason is on the account's record, and
+    /// the request stays outstanding.
+    pub async fn synchronize(&self, id: AccountId, actor: &str) -> Result<Synchronized> {
+        let turn = self.turn(id);
+        let _turn = turn.lock().await;
+        let request = self.begin_sync(id, actor).await?;
+        let seq = self.outstanding(id)?.1.seq;
+        let exchange = async {
+            let response = self.link.post(&self.central_url()?, request).await?;
+            self.accept_sync(id, &response, actor).await
+        };
+        match exchange.await {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                self.note_failure(id, seq, &error, actor).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The registration request of an approved account, the same bytes each time.
+    ///
+    /// # Errors
+    /// When the account is not approved.
+    pub fn registration_request(&self, id: AccountId) -> Result<Vec<u8>> {
+        let account = self.account(id)?;
+        let (payload, ca_key) = self.registration_payload(&account)?;
+        Ok(document::sign::<RegistrationRequest>(&payload, &ca_key, Header::default())?)
+    }
+
+    /// Begins a synchronization, unless one is outstanding, and gives its request: the same bytes each time.
+    ///
+    /// # Errors
+    /// When the account has nothing to synchronize.
+    pub async fn begin_sync(&self, id: AccountId, actor: &str) -> Result<Vec<u8>> {
+        if self.account(id)?.sync.outstanding.is_none() {
+            self.commit(actor, Command::BeginSync { account: id }).await?;
+        }
+        let (account, outstanding) = self.outstanding(id)?;
+        let payload = self.sync_payload(&account, &outstanding);
+        let keys = account.keys.as_ref().ok_or_else(|| status(&account, "it has no keys yet"))?;
+        let key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
+        Ok(document::sign::<SyncRequest>(&payload, &key, Header::default())?)
+    }
+
+    /// Takes central's response, however it came, to what is outstanding of the account.
+    ///
+    /// # Errors
+    /// When it is not the response to that, or not central's.
+    pub async fn accept_response(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
+        let turn = self.turn(id);
+        let _turn = turn.lock().await;
+        match self.account(id)?.status {
+            AccountStatus::Approved => self.accept_registration(id, response, actor).await,
+            _ => self.accept_sync(id, response, actor).await.map(drop),
+        }
+    }
+
+    async fn accept_registration(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
+        let account = self.account(id)?;
+        let (payload, ca_key) = self.registration_payload(&account)?;
+        let (body, digest) = self.verify::<RegistrationResponse>(&account, response, &payload)?;
+        let ca_chain: Vec<Vec<u8>> = body.ca_chain.into_iter().map(|c| c.0).collect();
+        let keys = account.keys.as_ref().ok_or_else(|| status(&account, "it has no keys yet"))?;
+        let signer_key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
+        let signer_cert = self.certify_signer(&account, &ca_chain, &ca_key, &signer_key)?;
+        let entitlements = entitlements(body.entitlements);
+        let command = Command::ActivateAccount { account: id, ca_chain, signer_cert, entitlements, response: digest.0 };
+        self.commit(actor, command).await.map(drop)
+    }
+
+    async fn accept_sync(&self, id: AccountId, response: &[u8], actor: &str) -> Result<Synchronized> {
+        let (account, outstanding) = self.outstanding(id)?;
+        let payload = self.sync_payload(&account, &outstanding);
+        let (body, digest) = self.verify::<SyncResponse>(&account, response, &payload)?;
+        let seq = outstanding.seq;
+        if body.seq != seq {
+            let (found, expected) = (body.seq.to_string(), seq.to_string());
+            return Err(DocumentError::Mismatch { what: "sequence number", found, expected }.into());
+        }
+        let entitlements = entitlements(body.entitlements);
+        self.commit(actor, Command::CompleteSync { account: id, seq, entitlements, response: digest.0 }).await?;
+        let at = self.account(id)?.sync.last_success.unwrap_or_default();
+        Ok(Synchronized { seq, at })
+    }
+
+    /// Everything that can be checked of a response is checked here, before anything is proposed.
+    fn verify<T: Response>(&self, account: &Account, response: &[u8], request: &[u8]) -> Result<(T, Digest)> {
+        let document = Unverified::parse(response)?;
+        let Verified { body, digest } = {
+            let verified = document.verify_central::<T>(self.root.der(), (self.clock)())?;
+            verified.expect(&self.ledger.state().meta().server_uid, &account.name, Digest::of(request))?;
+            verified
+        };
+        Ok((body, digest))
+    }
+
+    fn make_keys(&self, account: &Account) -> Result<AccountKeys> {
+        // Ed25519 for both: certificates and requests are the same bytes each time they are made.
+        let ca_key = SigningKey::generate(Algorithm::EdDsa)?;
+        let signer_key = SigningKey::generate(Algorithm::EdDsa)?;
+        Ok(AccountKeys {
+            ca_csr: ca::csr(&ca_key, &account.name)?,
+            ca_key: self.sealer.seal(AccountKeys::CA_KEY_CONTEXT, &ca_key.to_pkcs8_der()?),
+            signer_key: self.sealer.seal(AccountKeys::SIGNER_KEY_CONTEXT, &signer_key.to_pkcs8_der()?),
+            ca_chain: Vec::new(),
+            signer_cert: Vec::new(),
+        })
+    }
+
+    /// Made from committed state alone: the same bytes on every node, each time.
+    fn registration_payload(&self, account: &Account) -> Result<(Vec<u8>, SigningKey)> {
+        let (AccountStatus::Approved, Some(keys)) = (account.status, &account.keys) else {
+            return Err(status(account, "only an approved account is registered with central"));
+        };
+        let ca_key = self.open(AccountKeys::CA_KEY_CONTEXT, &keys.ca_key)?;
+        let signer_key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
+        let state = self.ledger.state();
+        let meta = state.meta();
+        let body = RegistrationRequest {
+            version: document::VERSION,
+            // The keys are fresh and random, so their request's digest is unique and cannot be guessed.
+            id: hex::encode(&sha256(&keys.ca_csr)[..16]),
+            server: meta.server_uid.clone(),
+            life: Life { incarnation: meta.incarnation, since: meta.incarnation_since.0 },
+            account: account.name.clone(),
+            smart_account: account.smart_account.clone(),
+            virtual_account: account.virtual_account.clone(),
+            requested_by: account.requested_by.clone(),
+            time: account.changed_at.0,
+            ca_csr: Der(keys.ca_csr.clone()),
+            signer_key: signer_key.public_key().to_jwk(),
+        };
+        Ok((document::payload(&body), ca_key))
+    }
+
+    /// Made from the frozen record alone: the same bytes on every node, each time.
+    fn sync_payload(&self, account: &Account, outstanding: &SyncOutstanding) -> Vec<u8> {
+        let usage = |(tag, in_use): &(String, u64)| TagUsage { tag: tag.clone(), in_use: *in_use };
+        document::payload(&SyncRequest {
+            version: document::VERSION,
+            server: self.ledger.state().meta().server_uid.clone(),
+            life: Life { incarnation: outstanding.incarnation, since: outstanding.incarnation_since.0 },
+            account: account.name.clone(),
+            seq: outstanding.seq,
+            previous: Digest(outstanding.previous),
+            cut: outstanding.begun.0,
+            instances: outstanding.instances,
+            usage: outstanding.usage.iter().map(usage).collect(),
+        })
+    }
+
+    /// Certifies the account's signer with its CA, and checks by that path that central certified our key.
+    fn certify_signer(
+        &self,
+        account: &Account,
+        ca_chain: &[Vec<u8>],
+        ca_key: &SigningKey,
+        signer_key: &SigningKey,
+    ) -> Result<Vec<u8>> {
+        let [ca_cert, intermediates @ ..] = ca_chain else {
+            return Err(DocumentError::Invalid("chain is empty".into()).into());
+        };
+        if ca::certificate_key(ca_cert)? != ca_key.public_key() {
+            return Err(DocumentError::Invalid("account CA certificate is for another key".into()).into());
+        }
+        let now = (self.clock)();
+        let leaf = Leaf {
+            common_name: format!("{} answers", account.name),
+            purpose: Purpose::DocumentSigner,
+            hosts: Vec::new(),
+            uris: vec![format!("licraft:server:{}", self.ledger.state().meta().server_uid)],
+            serial: random::bytes(),
+            not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
+            not_after: now.plus(SIGNER_DAYS * Millis::DAY),
+        };
+        let authority = Authority::from_parts(ca_cert.clone(), ca_key.to_pkcs8_der()?)?;
+        let cert = authority.issue_leaf(&ca::csr(signer_key, &leaf.common_name)?, &leaf)?;
+        let path: Vec<Vec<u8>> = std::iter::once(ca_cert).chain(intermediates).cloned().collect();
+        chain::verify(&cert, &path, &[self.root.der().to_vec()], now, chain::Use::DocumentSigner)
+            .map_err(DocumentError::from)?;
+        Ok(cert)
+    }
+
+    async fn note_failure(&self, id: AccountId, seq: u64, error: &UpstreamError, actor: &str) {
+        if matches!(error, UpstreamError::Propose(_)) {
+            return;
+        }
+        let mut reason = error.to_string();
+        reason.truncate(reason.floor_char_boundary(MAX_TEXT));
+        if let Err(error) = self.commit(actor, Command::FailSync { account: id, seq, reason }).await {
+            tracing::warn!(account = id.0, %error, "a failed synchronization could not be recorded");
+        }
+    }
+
+    fn open(&self, context: &str, sealed: &crate::license::Sealed) -> Result<SigningKey> {
+        Ok(SigningKey::from_pkcs8_der(&self.sealer.open(context, sealed)?)?)
+    }
+
+    fn account(&self, id: AccountId) -> Result<Account> {
+        self.ledger.state().account(id).cloned().ok_or(UpstreamError::AccountUnknown(id))
+    }
+
+    fn outstanding(&self, id: AccountId) -> Result<(Account, SyncOutstanding)> {
+        let account = self.account(id)?;
+        match account.sync.outstanding.clone() {
+            Some(outstanding) => Ok((account, outstanding)),
+            None => Err(status(&account, "no synchronization of it is outstanding")),
+        }
+    }
+
+    fn central_url(&self) -> Result<String> {
+        let url = self.ledger.state().settings().central_url.clone();
+        if url.is_empty() { Err(UpstreamError::NoCentral) } else { Ok(url) }
+    }
+
+    fn turn(&self, id: AccountId) -> Arc<tokio::sync::Mutex<()>> {
+        self.busy.lock().entry(id).or_default().clone()
+    }
+
+    /// Commits once, however often the outcome is unknown: the request id makes a repeat harmless.
+    async fn commit(&self, actor: &str, command: Command) -> Result<Outcome> {
+        let request_id = random::u128();
+        for _ in 1..COMMIT_TRIES {
+            match self.ledger.propose(request_id, actor, command.clone()).await {
+                Err(ProposeError::Unknown { .. } | ProposeError::Busy { .. }) => {
+                    tokio::time::sleep(COMMIT_PAUSE).await;
+                }
+                other => return settle(other),
+            }
+        }
+        settle(self.ledger.propose(request_id, actor, command).await)
+    }
+}
+
+fn settle(proposed: std::result::Result<Outcome, ProposeError>) -> Result<Outcome> {
+    match proposed? {
+        Outcome::Refused(refusal) => Err(UpstreamError::Refused(refusal.message)),
+        outcome => Ok(outcome),
+    }
+}
+
+fn entitlements(licenses: Vec<LicenseTerms>) -> Vec<Entitlement> {
+    licenses.into_iter().map(Entitlement::from).collect()
+}
+
+fn status(account: &Account, hint: &'static str) -> UpstreamError {
+    UpstreamError::Status { name: account.name.clone(), status: account.status, hint }
+}

@@ -1,0 +1,94 @@
+//! Documents over HTTPS: post the request, get the response. Only a server that the vendor root vouches for is spoken to.
+
+use super::document::MAX_DOCUMENT_BYTES;
+use super::refusal::RefusalReason;
+use super::serve::{DOCUMENT_TYPE, DOCUMENTS_PATH, Problem};
+use super::vendor_root::VendorRoot;
+use crate::pki::{PkiError, tls};
+use reqwest::header::CONTENT_TYPE;
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The whole exchange; central answers in milliseconds, the rest is for the way.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Not reached, or it broke off: it may or may not have seen the request.
+    #[error("central at {url} does not answer: {why}")]
+    Unreachable { url: String, why: String },
+    /// It said no.
+    #[error("central refuses: {detail}")]
+    Refused { reason: RefusalReason, detail: String },
+    /// It failed itself, or something else answered.
+    #[error("central at {url} failed with status {status}: {detail}")]
+    Failed { url: String, status: u16, detail: String },
+}
+
+impl LinkError {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        !matches!(self, Self::Refused { .. })
+    }
+}
+
+/// An HTTPS client that trusts the vendor root alone.
+pub(super) struct Link {
+    http: reqwest::Client,
+}
+
+impl Link {
+    pub(super) fn new(root: &VendorRoot) -> Result<Self, PkiError> {
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::client_config([root.der()], None)?)
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(EXCHANGE_TIMEOUT)
+            .build()
+            .map_err(|e| PkiError::Tls(chain_of(&e)))?;
+        Ok(Self { http })
+    }
+
+    /// Posts `document` to the central at `base`.
+    pub(super) async fn post(&self, base: &str, document: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+        let url = format!("{}{DOCUMENTS_PATH}", base.trim_end_matches('/'));
+        let unreachable = |e: &reqwest::Error| LinkError::Unreachable { url: base.to_owned(), why: chain_of(e) };
+        let request = self.http.post(&url).header(CONTENT_TYPE, DOCUMENT_TYPE).body(document);
+        let mut response = request.send().await.map_err(|e| unreachable(&e))?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|e| unreachable(&e))? {
+            if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
+                let detail = format!("its answer is longer than {MAX_DOCUMENT_BYTES} bytes");
+                return Err(LinkError::Failed { url: base.to_owned(), status: status.as_u16(), detail });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(Problem { reason: Some(reason), detail, .. }) => Err(LinkError::Refused { reason, detail }),
+            Ok(Problem { status, detail, .. }) => Err(LinkError::Failed { url: base.to_owned(), status, detail }),
+            Err(_) => {
+                let detail = "the answer is not central's; is the URL right?".to_owned();
+                Err(LinkError::Failed { url: base.to_owned(), status: status.as_u16(), detail })
+            }
+        }
+    }
+}
+
+/// The error with its causes: the first one alone says only that sending failed.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
