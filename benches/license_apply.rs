@@ -106,7 +106,8 @@ fn main() {
     println!("100,000 instances: {} MiB more resident memory", resident().saturating_sub(before));
     let hot = |n: u64| authorize(ids[(n % 64) as usize], 2 + n / 64, 0, n / 64 + 1);
     measure("authorize, 64 instances, one hot pool", &mut state, (0..200_000).map(hot).collect());
-    let spread: Vec<_> = (0..100_000).map(|n| ids[(n * 7919) % ids.len()]).map(|id| authorize(id, 1 << 30, 5, 2)).collect();
+    let spread: Vec<_> =
+        (0..100_000).map(|n| ids[(n * 7919) % ids.len()]).map(|id| authorize(id, 1 << 30, 5, 2)).collect();
     measure("authorize, 100,000 instances, one hot pool", &mut state, spread);
     let renew = |id: &InstanceId| Command::Numbered {
         instance: *id,

@@ -218,6 +218,26 @@ fn transferred_licenses_stay_when_central_answers() {
     assert_eq!(held(&rig), [0, 3]);
 }
 
+/// A renewed term keeps its start: what was transferred of it stays with the new end.
+#[test]
+fn transferred_licenses_follow_a_renewal() {
+    let mut rig = Rig::initialized();
+    let until = |days: u64| {
+        let end = Some(Millis(START + days * Millis::DAY));
+        vec![entitlement("BASE", vec![Term { quantity: 10, start: Millis(START), end, billing: Billing::Usage }])]
+    };
+    let account = rig.active_account("one", until(30));
+    let default = rig.state.account(account).unwrap().default_va;
+    let lab = VirtualAccountId(rig.created(Command::CreateVirtualAccount { account, name: "Lab".into() }));
+    let license = rig.state.license_by_tag(account, "BASE").unwrap().id;
+    rig.run(Command::TransferLicense { license, from: default, to: lab, quantity: 4 });
+    rig.run(Command::BeginSync { account });
+    rig.run(complete(account, 1, until(395)));
+    rig.now += 40 * Millis::DAY;
+    rig.run(Command::DigestMark { nonce: 0 });
+    assert_eq!([default, lab].map(|va| rig.state.pool(va, license).map_or(0, |p| p.purchased)), [6, 4]);
+}
+
 #[test]
 fn an_instance_lapses_after_authorization_and_grace_but_not_after_our_outage() {
     let mut rig = Rig::initialized();

@@ -203,7 +203,10 @@ impl Auditor {
                 self.users.insert(administrator.name.clone(), administrator.role);
             }
             Command::Resume { .. } => self.resumed = self.now,
-            Command::RaiseIncarnation => self.incarnation += 1,
+            Command::RaiseIncarnation => {
+                self.incarnation += 1;
+                self.accounts.values_mut().for_each(|a| a.outstanding = None);
+            }
             Command::SetSettings { .. } | Command::DigestMark { .. } | Command::NoteEvent { .. } => {}
             Command::PutMember { member } => {
                 ensure(self.members.get(&member.node_id) != Some(&true), Reason::State)?;

@@ -148,5 +148,5 @@ impl Auditor {
 
 fn plausible(certificate: &IdCertificate, now: u64) -> bool {
     let (from, to) = (certificate.not_before.0, certificate.not_after.0);
-    from < to && to - from <= 365 * DAY + HOUR && (from + 300_000).abs_diff(now.max(300_000)) <= HOUR
+    from < to && to - from <= 366 * DAY && (from + 300_000).abs_diff(now.max(300_000)) <= DAY
 }

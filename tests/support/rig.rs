@@ -255,9 +255,14 @@ pub fn catalog(quantity: u64) -> Vec<Entitlement> {
 /// A rig with two accounts in the middle of their lives, so that few steps are wasted on making them.
 pub fn lively() -> Rig {
     let mut rig = Rig::initialized();
-    let account = rig.active_account("one", catalog(5));
+    let mut entitlements = catalog(5);
+    let end = Some(Millis(START + 20 * Millis::DAY));
+    entitlements[0].terms = vec![Term { quantity: 4, start: Millis(START), end, billing: Billing::Usage }];
+    let account = rig.active_account("one", entitlements);
     let second = VirtualAccountId(rig.created(Command::CreateVirtualAccount { account, name: "Lab".into() }));
     let default = rig.state.account(account).unwrap().default_va;
+    let license = rig.state.license_by_tag(account, TAGS[0]).unwrap().id;
+    rig.run(Command::TransferLicense { license, from: default, to: second, quantity: 2 });
     rig.active_account("two", catalog(1));
     for va in [default, second] {
         rig.token(va, 0, va == default);

@@ -50,23 +50,15 @@ impl Rig {
     }
 
     fn some_terms(&self, step: &Step) -> Vec<Entitlement> {
-        let start = |k: u64| Millis((self.now - self.now % Millis::DAY) + k * 10 * Millis::DAY);
+        // Starts recur, ends move: a transferred quantity must find its term again.
+        let start = |k: u64| Millis(START + k * Millis::DAY);
+        let end = |k: u64| Some(Millis(START + (k + 20 + step.n % 3 * 20) * Millis::DAY));
         let mut all = catalog(step.n % 4 * 3);
         for (k, e) in all.iter_mut().enumerate() {
             let k = k as u64;
             match (step.b as u64 + k) % 4 {
-                0 => e.terms.push(Term {
-                    quantity: 4,
-                    start: start(k),
-                    end: Some(start(k + 3)),
-                    billing: Billing::Usage,
-                }),
-                1 => e.terms.push(Term {
-                    quantity: 2,
-                    start: Millis(0),
-                    end: Some(start(k + 1)),
-                    billing: Billing::Prepaid,
-                }),
+                0 => e.terms.push(Term { quantity: 4, start: start(k), end: end(k), billing: Billing::Usage }),
+                1 => e.terms.push(Term { quantity: 2, start: Millis(0), end: end(k + 10), billing: Billing::Prepaid }),
                 2 => e.terms.clear(),
                 _ => e.name = format!("Renamed {}", step.n),
             }
