@@ -91,7 +91,9 @@ impl Agent {
         let result = self.exchange(&key, Some(&instance), payload.clone()).await;
         match (&result, &pending.wanted) {
             // The first answer may have been lost after the server took the new key.
-            (Err(AgentError::Unsigned(problem)), Wanted::RenewId { new_key: true, .. }) if problem.code == "wrong-key" => {
+            (Err(AgentError::Unsigned(problem)), Wanted::RenewId { new_key: true, .. })
+                if problem.code == "wrong-key" =>
+            {
                 let key = self.dir.next_key()?;
                 self.exchange(&key, Some(&instance), payload).await
             }
@@ -162,7 +164,10 @@ impl Agent {
 
 enum Failure {
     /// Worth trying again, after what the server asked for.
-    Again { error: String, after: Option<Duration> },
+    Again {
+        error: String,
+        after: Option<Duration>,
+    },
     Final(AgentError),
 }
 

@@ -89,7 +89,8 @@ impl Agent {
     /// # Errors
     /// When the server refuses (see [`AgentError::Refused`]) or none answers in time.
     pub async fn register(&mut self, token: &str) -> Result<(), AgentError> {
-        let product = self.record.product.clone().ok_or(AgentError::Incomplete { what: "the product's identity (UDI)" })?;
+        let product =
+            self.record.product.clone().ok_or(AgentError::Incomplete { what: "the product's identity (UDI)" })?;
         let key = self.dir.key()?;
         let mut payload = RequestPayload::new(RequestType::Register, String::new(), 0);
         payload.token = Some(token.trim().to_owned());
@@ -100,7 +101,8 @@ impl Agent {
         payload.software_version = Some(product.software_version);
         let answer = self.exchange(&key, None, payload).await?;
         let AnswerBody::Registered(registered) = answer.body else { return Err(AgentError::unexpected("register")) };
-        let certificate = self.record.trust.id_certificate(&registered.certificate, &key.public_key(), (self.clock)())?;
+        let certificate =
+            self.record.trust.id_certificate(&registered.certificate, &key.public_key(), (self.clock)())?;
         self.record.registration = Some(Registration {
             instance: registered.instance.into_owned(),
             account: registered.account.into_owned(),
@@ -218,7 +220,8 @@ impl Agent {
     }
 
     fn authorization_due(&self, now: Millis) -> bool {
-        self.record.registration.is_some() && self.record.authorization.as_ref().is_some_and(|a| a.next_contact <= now.0)
+        self.record.registration.is_some()
+            && self.record.authorization.as_ref().is_some_and(|a| a.next_contact <= now.0)
     }
 
     fn id_due(&self, now: Millis) -> bool {
@@ -271,7 +274,8 @@ impl Agent {
             }
             (Wanted::RenewId { new_key, .. }, AnswerBody::IdRenewed(answer)) => {
                 let key = if *new_key { self.dir.next_key()? } else { self.dir.key()? };
-                let certificate = self.record.trust.id_certificate(&answer.certificate, &key.public_key(), (self.clock)())?;
+                let certificate =
+                    self.record.trust.id_certificate(&answer.certificate, &key.public_key(), (self.clock)())?;
                 if *new_key {
                     self.dir.promote_next_key()?;
                 }

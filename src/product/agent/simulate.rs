@@ -211,7 +211,13 @@ impl Worker {
         }
     }
 
-    fn registered(&mut self, key: SigningKey, reply: &Reply, payload: &[u8], now: Millis) -> Result<Simulated, AgentError> {
+    fn registered(
+        &mut self,
+        key: SigningKey,
+        reply: &Reply,
+        payload: &[u8],
+        now: Millis,
+    ) -> Result<Simulated, AgentError> {
         let answer = self.check(&reply.body, payload, now)?;
         match answer.body {
             AnswerBody::Registered(registered) => {
@@ -317,10 +323,8 @@ impl Worker {
         B64.encode_string(payload, &mut signed);
         let signature = B64.encode(instance.key.sign(signed.as_bytes())?);
         let encoded = &signed[instance.protected.len() + 1..];
-        let body = format!(
-            r#"{{"protected":"{}","payload":"{encoded}","signature":"{signature}"}}"#,
-            instance.protected
-        );
+        let body =
+            format!(r#"{{"protected":"{}","payload":"{encoded}","signature":"{signature}"}}"#, instance.protected);
         Ok(body.into_bytes())
     }
 

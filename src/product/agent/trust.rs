@@ -113,9 +113,8 @@ impl Trust {
         if self.fingerprint.as_ref().is_some_and(|pinned| *pinned != found) {
             return Err(untrusted(&format!("its root is {}, not the pinned one", fingerprint(&root))));
         }
-        verify(signer, above, std::slice::from_ref(&root), now, Use::DocumentSigner).map_err(|e| {
-            AgentError::Untrusted(format!("{e}; if dates are the reason, check this product's clock"))
-        })?;
+        verify(signer, above, std::slice::from_ref(&root), now, Use::DocumentSigner)
+            .map_err(|e| AgentError::Untrusted(format!("{e}; if dates are the reason, check this product's clock")))?;
         self.root = Some(STANDARD.encode(&root));
         self.fingerprint = Some(found);
         self.chain = chain.iter().map(|der| STANDARD.encode(der)).collect();
@@ -123,7 +122,12 @@ impl Trust {
     }
 
     /// Checks an ID certificate: for our key, from the authority above the signer.
-    pub(super) fn id_certificate(&self, text: &str, key: &PublicKey, now: Millis) -> Result<CertificateRecord, AgentError> {
+    pub(super) fn id_certificate(
+        &self,
+        text: &str,
+        key: &PublicKey,
+        now: Millis,
+    ) -> Result<CertificateRecord, AgentError> {
         let der = decode(text)?;
         if certificate_key(&der)? != *key {
             return Err(AgentError::Untrusted("the ID certificate is for another key".into()));
