@@ -105,7 +105,14 @@ impl Image {
         let db = config.open()?;
         let file_path = path.join("db");
         let file = File::options().write(true).open(&file_path).map_err(StoreError::io("open", &file_path))?;
-        Ok(Self { root: root.to_owned(), generation, db: ManuallyDrop::new(db), file, large: BTreeMap::new(), cache_bytes })
+        Ok(Self {
+            root: root.to_owned(),
+            generation,
+            db: ManuallyDrop::new(db),
+            file,
+            large: BTreeMap::new(),
+            cache_bytes,
+        })
     }
 
     /// Writes a new image of all of `state` and makes it the current one.
