@@ -4,6 +4,7 @@ mod index;
 mod janitor;
 mod record;
 mod recover;
+mod report;
 mod segment;
 mod writer;
 
@@ -19,6 +20,8 @@ use openraft::storage::{IOFlushed, LeaderBoundedStreamError, LeaderBoundedStream
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
 use record::{Head, Record};
+pub use report::LogReport;
+pub(super) use report::report;
 use segment::{HEADER, Segment};
 use std::fmt::Debug;
 use std::io;
