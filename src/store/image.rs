@@ -105,11 +105,23 @@ impl Image {
         let db = config.open()?;
         let file_path = path.join("db");
         let file = File::options().write(true).open(&file_path).map_err(StoreError::io("open", &file_path))?;
-        Ok(Self { root: root.to_owned(), generation, db: ManuallyDrop::new(db), file, large: BTreeMap::new(), cache_bytes })
+        Ok(Self {
+            root: root.to_owned(),
+            generation,
+            db: ManuallyDrop::new(db),
+            file,
+            large: BTreeMap::new(),
+            cache_bytes,
+        })
     }
 
     /// Writes a new image of all of `state` and makes it the current one.
-    pub(super) fn create(root: &Path, cache_bytes: u64, state: &State, position: &Position) -> Result<Self, ImageError> {
+    pub(super) fn create(
+        root: &Path,
+        cache_bytes: u64,
+        state: &State,
+        position: &Position,
+    ) -> Result<Self, ImageError> {
         let generation = newest(root)? + 1;
         let mut image = Self::attach(root, generation, cache_bytes)?;
         let mut batch = sled::Batch::default();
@@ -207,9 +219,8 @@ impl Image {
         let (db, large) = (&self.db, &mut self.large);
         let state = State::from_records(std::iter::from_fn(|| {
             loop {
-                let record = stored.next()?.map_err(ImageError::from).and_then(|(key, value)| {
-                    record(db, large, &key, &value)
-                });
+                let record =
+                    stored.next()?.map_err(ImageError::from).and_then(|(key, value)| record(db, large, &key, &value));
                 match record {
                     Ok(Some(record)) => return Some((record.key(), record)),
                     Ok(None) => {}

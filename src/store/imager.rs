@@ -29,7 +29,11 @@ pub(super) enum Order {
     /// The replay has grown long: write now.
     Wake,
     /// Replace the whole image.
-    Replace { state: Arc<State>, position: Position, done: oneshot::Sender<Result<(), String>> },
+    Replace {
+        state: Arc<State>,
+        position: Position,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     /// Write what is pending and reply.
     Flush(oneshot::Sender<()>),
     Stop,
@@ -71,7 +75,7 @@ impl Imager {
                 Ok(Order::Replace { state, position, done }) => {
                     let replaced = self.replace(&state, position).inspect_err(|error| self.report(error));
                     // Whoever asked may be gone; then nobody uses the new image before the next start.
-                    let _ = done.send(replaced.as_ref().map(|()| ()).map_err(|error| error.to_string()));
+                    let _ = done.send(replaced.as_ref().copied().map_err(|error| error.to_string()));
                     if replaced.is_err() {
                         return;
                     }

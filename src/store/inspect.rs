@@ -17,9 +17,17 @@ pub struct Inspection {
     pub in_use: bool,
     pub log: Option<Result<LogReport, StoreError>>,
     /// Where the image stands; none where there is none.
-    pub image: Option<Result<Option<(Position, Vec<String>)>, String>>,
+    pub image: Option<Result<Option<ImageReport>, String>>,
     /// The newest undamaged snapshot and its size.
     pub snapshot: Option<(SnapshotMeta, u64)>,
+}
+
+/// The image of a node that does not run.
+#[derive(Debug)]
+pub struct ImageReport {
+    pub position: Position,
+    /// What a recount of all kept totals and indexes finds wrong.
+    pub faults: Vec<String>,
 }
 
 /// Looks at the data in `root`. Opens the image from a copy beside the system's temporary files, since sled writes
@@ -33,7 +41,8 @@ pub fn inspect(root: &Path) -> Result<Inspection, StoreError> {
     }
     let path = root.join("LOCK");
     let lock = File::open(&path).map_err(StoreError::io("open", &path))?;
-    let in_use = rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).is_err();
+    let free = dir::try_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared);
+    let in_use = !free.map_err(StoreError::io("lock", &path))?;
     let snapshot = newest(&root.join("snapshots"))?;
     if in_use {
         return Ok(Inspection { in_use, log: None, image: None, snapshot });
@@ -42,12 +51,12 @@ pub fn inspect(root: &Path) -> Result<Inspection, StoreError> {
     Ok(Inspection { in_use, log: Some(report(&root.join("log"))), image: Some(image), snapshot })
 }
 
-fn image(root: &Path) -> Result<Option<(Position, Vec<String>)>, Box<dyn std::error::Error>> {
+fn image(root: &Path) -> Result<Option<ImageReport>, Box<dyn std::error::Error>> {
     let copy = tempfile::tempdir()?;
     copy_tree(root, copy.path())?;
     let Some((image, position, state)) = Image::open(copy.path(), 1 << 20)? else { return Ok(None) };
     image.close();
-    Ok(Some((position, state.check())))
+    Ok(Some(ImageReport { position, faults: state.check() }))
 }
 
 fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -79,7 +88,7 @@ impl fmt::Display for Inspection {
             None => {}
         }
         match &self.image {
-            Some(Ok(Some((position, faults)))) => {
+            Some(Ok(Some(ImageReport { position, faults }))) => {
                 writeln!(f, "image        at {}, {} faults", shown(position.applied.as_ref()), faults.len())?;
                 faults.iter().try_for_each(|fault| writeln!(f, "             {fault}"))?;
             }

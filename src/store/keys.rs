@@ -57,9 +57,7 @@ const fn alert_tag(kind: AlertKind) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::license::{
-        AccountId, AlertKey, InstanceId, LicenseId, Millis, TokenId, VirtualAccountId,
-    };
+    use crate::license::{AccountId, AlertKey, InstanceId, LicenseId, Millis, TokenId, VirtualAccountId};
     use proptest::prelude::*;
 
     fn key() -> impl Strategy<Value = RecordKey> {

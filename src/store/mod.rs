@@ -19,7 +19,7 @@ pub use codec::{Batch, BatchAuth, CodecError, Epoch};
 pub use error::StoreError;
 pub use health::StoreHealth;
 pub use image::Position;
-pub use inspect::{Inspection, inspect};
+pub use inspect::{ImageReport, Inspection, inspect};
 pub use keys::encode_key;
 pub use log::{LogReader, LogReport, LogStore};
 pub use machine::{Machine, SnapshotBuilder, StateDigest};

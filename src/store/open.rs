@@ -73,22 +73,19 @@ impl Store {
         let metrics = Arc::new(StoreMetrics::default());
         check_room(&dir, &options)?;
         health.measure(dir.root());
-        let log_options =
-            LogOptions { segment_bytes: options.segment_bytes.clamp(64 << 10, 1 << 30), cache_bytes: options.log_cache_bytes };
-        let (log, log_thread) =
-            LogStore::open(&dir.log(), log_options, metrics.clone(), health.clone(), dir.clone())?;
+        let log_options = LogOptions {
+            segment_bytes: options.segment_bytes.clamp(64 << 10, 1 << 30),
+            cache_bytes: options.log_cache_bytes,
+        };
+        let (log, log_thread) = LogStore::open(&dir.log(), log_options, metrics.clone(), health.clone(), dir.clone())?;
         let snapshots = Snapshots::open(dir.snapshots())?;
         let (image, position, state) = open_image(&dir, options.image_cache_bytes, &snapshots, &log)?;
         if let Some(applied) = &position.applied {
             log.covered(applied.index);
         }
         let published = Arc::new(state.clone());
-        let pending = Pending {
-            state: published.clone(),
-            changes: Changes::new(),
-            position: position.clone(),
-            commands: 0,
-        };
+        let pending =
+            Pending { state: published.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
         let pending = Arc::new(Mutex::new(pending));
         let (orders, queue) = channel();
         let imager = Imager {
@@ -116,7 +113,7 @@ impl Store {
             replay_limit: options.image_commands,
         });
         let machine = Machine::new(state, position, options.auth, shared.clone());
-        let threads = Arc::new(Mutex::new(Some((image_thread, log_thread))));
+        let threads = Arc::new(Mutex::new(Some(Threads { image: image_thread, log: log_thread })));
         Ok((log.clone(), machine, StoreHandle { shared, orders, log, threads }))
     }
 }
@@ -172,13 +169,18 @@ fn open_image(
     Ok((image, position, state))
 }
 
+struct Threads {
+    image: JoinHandle<()>,
+    log: JoinHandle<()>,
+}
+
 /// What the rooms above use of the store; cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
     shared: Arc<Shared>,
     orders: Sender<Order>,
     log: LogStore,
-    threads: Arc<Mutex<Option<(JoinHandle<()>, JoinHandle<()>)>>>,
+    threads: Arc<Mutex<Option<Threads>>>,
 }
 
 impl StoreHandle {
@@ -240,7 +242,7 @@ impl StoreHandle {
     /// Writes the image a last time, ends all threads and lets go of the directory. Call it after openraft has shut
     /// down. Blocks.
     pub fn close(&self) {
-        let Some((image, log)) = self.threads.lock().take() else { return };
+        let Some(Threads { image, log }) = self.threads.lock().take() else { return };
         // A thread that is gone has nothing left to do.
         let _ = self.orders.send(Order::Stop);
         let _ = image.join();

@@ -52,7 +52,11 @@ impl Worker {
         command.args(["--exact", "child::child", "--ignored", "--nocapture"]);
         command.env(DIR, dir).env(SEED, seed.to_string()).env(GROUPS, groups.to_string());
         command.env(RESERVE, reserve.to_string()).env_remove("RUST_BACKTRACE");
-        let mut child = command.stdout(Stdio::piped()).stderr(if std::env::var_os("LICRAFT_CRASH_STDERR").is_some() { Stdio::inherit() } else { Stdio::null() }).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(if std::env::var_os("LICRAFT_CRASH_STDERR").is_some() { Stdio::inherit() } else { Stdio::null() })
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }

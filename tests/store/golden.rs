@@ -30,7 +30,8 @@ fn membership() -> Entry {
         cluster_address: "192.168.1.4:7441".into(),
         witness: false,
     };
-    let membership = openraft::Membership::new(vec![[1].into()], std::collections::BTreeMap::from([(1, node)])).unwrap();
+    let membership =
+        openraft::Membership::new(vec![[1].into()], std::collections::BTreeMap::from([(1, node)])).unwrap();
     Entry { log_id: log_id(1, 1), payload: openraft::EntryPayload::Membership(membership) }
 }
 
@@ -112,8 +113,8 @@ async fn an_inspection_tells_what_is_there() {
     let found = inspect(dir.path()).unwrap();
     let log = found.log.as_ref().unwrap().as_ref().unwrap();
     assert_eq!((log.vote, log.last, log.entries), (Some(Vote::new_committed(3, 2)), Some(log_id(2, 3)), 4));
-    let (position, faults) = found.image.as_ref().unwrap().as_ref().unwrap().as_ref().unwrap();
-    assert_eq!((position.applied, faults.len()), (Some(log_id(2, 3)), 0));
+    let image = found.image.as_ref().unwrap().as_ref().unwrap().as_ref().unwrap();
+    assert_eq!((image.position.applied, image.faults.len()), (Some(log_id(2, 3)), 0));
     assert_eq!(found.snapshot.as_ref().unwrap().0.last_log_id, Some(log_id(2, 3)));
     assert!(found.to_string().contains("4 entries"), "{found}");
 }

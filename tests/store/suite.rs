@@ -3,9 +3,9 @@
 use super::support::*;
 use licraft::license::Command;
 use licraft::store::*;
+use openraft::StorageError;
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
-use openraft::StorageError;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 

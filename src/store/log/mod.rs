@@ -16,7 +16,9 @@ use futures::{Stream, TryStreamExt, stream};
 use index::{Found, Index};
 use janitor::Janitor;
 use openraft::errors::LeaderChanged;
-use openraft::storage::{IOFlushed, LeaderBoundedStreamError, LeaderBoundedStreamResult, RaftLogReader, RaftLogStorage};
+use openraft::storage::{
+    IOFlushed, LeaderBoundedStreamError, LeaderBoundedStreamResult, RaftLogReader, RaftLogStorage,
+};
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
 use record::{Head, Record};
