@@ -6,6 +6,8 @@ mod child;
 mod crash;
 #[path = "store/disk.rs"]
 mod disk;
+#[path = "store/golden.rs"]
+mod golden;
 #[path = "store/mount.rs"]
 mod mount;
 #[path = "store/suite.rs"]

@@ -4,6 +4,7 @@ mod index;
 mod janitor;
 mod record;
 mod recover;
+mod report;
 mod segment;
 mod writer;
 
@@ -21,6 +22,8 @@ use openraft::storage::{
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
 use record::{Head, Record};
+pub use report::LogReport;
+pub(super) use report::report;
 use segment::{HEADER, Segment};
 use std::fmt::Debug;
 use std::io;

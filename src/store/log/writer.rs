@@ -224,7 +224,8 @@ impl Writer {
         let Some(id) = self.pending_purge else { return Ok(false) };
         let covered = self.covered.is_some_and(|covered| covered >= id.index);
         let frees = self.older.front().is_some_and(|(_, last)| last.is_none_or(|last| last <= id.index));
-        if !hole && !(covered && frees) {
+        let may = hole || (covered && frees);
+        if !may {
             return Ok(false);
         }
         self.pending_purge = None;
