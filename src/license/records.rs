@@ -458,6 +458,8 @@ pub enum RecordKey {
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
+// Records pass one at a time; a box around each would cost more than the space it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     Meta(Meta),
