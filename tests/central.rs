@@ -471,7 +471,6 @@ async fn of_two_twins_the_first_claimant_goes_on_until_readopted() {
     twin.synchronize(scene.account, "admin").await.unwrap();
     twin.register(second, "admin").await.unwrap();
     assert_eq!(refusal(&scene.node.synchronize(scene.account, "admin").await.unwrap_err()), RefusalReason::Twin);
-    // Even a higher number of the one put aside needs an operator, once it is known as such.
     assert!(scene.central.event_kinds().await.contains(&"server-readopted".to_owned()));
 }
 
