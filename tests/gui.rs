@@ -468,7 +468,7 @@ async fn hostile_texts_are_shown_as_texts_on_every_page() {
     let search: String = url::form_urlencoded::byte_serialize(HOSTILE.as_bytes()).collect();
     let mut pages = PAGES.map(str::to_owned).to_vec();
     pages.extend(["/licenses", "/product-instances", "/alerts", "/event-log"].map(|p| format!("{p}?q={search}")));
-    pages.push("/accounts?q=%22%3E%3Cimg".into());
+    pages.push("/accounts?q=%27%3E%3Cimg".into());
     let escaped = "&#60;img src=x onerror=alert(2)&#62;";
     for path in &pages {
         let answer = gui.get(path, &cookie).await;
@@ -506,7 +506,7 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
     let accounts = gui.get("/accounts", &cookie).await;
     accounts.says("Account Requested By Smart Account Virtual Account Account Status");
     accounts.says("Synchronization Failed TEST Showing All 1 Record");
-    gui.get("/event-log", &cookie).await.says("Account \"TEST\" is active.");
+    gui.get("/event-log", &cookie).await.says("Account &#34;TEST&#34; is active.");
 
     let overview = gui.get("/", &cookie).await;
     overview.says("Compliance Out of Compliance 1 license is in use beyond what is purchased.");
