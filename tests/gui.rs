@@ -1,5 +1,8 @@
 //! The browser pages over their router: who gets in, what every answer carries, what the pages say.
 
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use axum::Router;
 use axum::body::Body;
@@ -125,6 +128,9 @@ fn normal() -> ClusterStatus {
         conflict: vec![],
     }
 }
+
+/// What makes one case of the cluster of another.
+type Change<'a> = &'a dyn Fn(&mut ClusterStatus);
 
 /// The pages of one node.
 struct Gui {
@@ -520,7 +526,7 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
 async fn high_availability_says_what_operators_match_on() {
     let gui = Gui::new();
     let cookie = gui.sign_in("admin", PASSWORD).await;
-    let page = async |change: &dyn Fn(&mut ClusterStatus)| {
+    let page = async |change: Change<'_>| {
         let mut status = normal();
         change(&mut status);
         *gui.cluster.0.lock().unwrap() = status;
@@ -598,7 +604,7 @@ async fn a_node_that_does_not_serve_says_so_and_who_does() {
     assert_eq!(gui.get("/healthz", "").await.status(), StatusCode::OK);
     assert_eq!(gui.get("/readyz", "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
 
-    let cases: [(&dyn Fn(&mut ClusterStatus), &str); 4] = [
+    let cases: [(Change<'_>, &str); 4] = [
         (&|s| s.cluster = ClusterState::NoQuorum, "secondary-node does not serve now No quorum"),
         (&|s| s.cluster = ClusterState::Stopped, "The cluster is stopped on secondary-node Stopped"),
         (&|s| s.cluster = ClusterState::Retired, "This node is retired Retired"),

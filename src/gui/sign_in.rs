@@ -205,7 +205,7 @@ async fn check(
     wrong: &'static str,
 ) -> Result<User, Failure> {
     // Longer ones belong to nobody; cut, so that the table of attempts stays small.
-    let name = &name[..name.floor_char_boundary(MAX_NAME + 1)];
+    let name: &str = &name.chars().take(MAX_NAME + 1).collect::<String>();
     app.attempts.begin(source, name, Instant::now()).map_err(Failure::Wait)?;
     let user = app.context.ledger.state().user(name).cloned();
     let short = password.len() <= MAX_PASSWORD_BYTES;
