@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn waits_are_rounded_up() {
-        assert_eq!(Failure::Wait(Duration::from_millis(1)).to_string().split("in ").nth(1), Some("1 second."));
+        assert!(Failure::Wait(Duration::from_millis(1)).to_string().ends_with("Try again in 1 second."));
         assert_eq!(in_words(&Duration::from_millis(1_001)), "2 seconds");
         assert_eq!(in_words(&Duration::from_secs(121)), "3 minutes");
     }
