@@ -6,7 +6,7 @@ use url::form_urlencoded;
 
 /// Rows of one page: with the longest texts still below 100 KB.
 const ROWS: usize = 50;
-/// Longest search text that is looked at.
+/// Longest search text that is looked at, in characters.
 const MAX_SEARCH: usize = 128;
 
 /// What the address asks for.
@@ -20,8 +20,7 @@ pub struct Asked {
 
 impl Asked {
     pub fn read(uri: &Uri) -> Self {
-        let mut search = query(uri, "q").trim().to_owned();
-        search.truncate(search.floor_char_boundary(MAX_SEARCH));
+        let search: String = query(uri, "q").trim().chars().take(MAX_SEARCH).collect();
         let page = query(uri, "page").parse().unwrap_or(1).max(1);
         let needle = search.to_lowercase();
         Self { path: uri.path().to_owned(), page, search, needle }

@@ -205,7 +205,7 @@ async fn check(
     wrong: &'static str,
 ) -> Result<User, Failure> {
     // Longer ones belong to nobody; cut, so that the table of attempts stays small.
-    let name = &name[..name.floor_char_boundary(MAX_NAME + 1)];
+    let name: &str = &name.chars().take(MAX_NAME + 1).collect::<String>();
     app.attempts.begin(source, name, Instant::now()).map_err(Failure::Wait)?;
     let user = app.context.ledger.state().user(name).cloned();
     let short = password.len() <= MAX_PASSWORD_BYTES;
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn waits_are_rounded_up() {
-        assert_eq!(Failure::Wait(Duration::from_millis(1)).to_string().split("in ").nth(1), Some("1 second."));
+        assert!(Failure::Wait(Duration::from_millis(1)).to_string().ends_with("Try again in 1 second."));
         assert_eq!(in_words(&Duration::from_millis(1_001)), "2 seconds");
         assert_eq!(in_words(&Duration::from_secs(121)), "3 minutes");
     }

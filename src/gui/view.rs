@@ -24,10 +24,13 @@ pub struct Time(pub Millis);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let iso = rfc3339(self.0);
-        match (iso.get(..10), iso.get(11..16)) {
-            (Some(day), Some(minute)) => write!(f, r#"<time datetime="{iso}">{day} {minute} UTC</time>"#),
+        match iso.split_once('T') {
+            Some((day, time)) => {
+                let minute = time.get(..5).unwrap_or(time);
+                write!(f, r#"<time datetime="{iso}">{day} {minute} UTC</time>"#)
+            }
             // Beyond the calendar: a bare number.
-            _ => f.write_str(&iso),
+            None => f.write_str(&iso),
         }
     }
 }

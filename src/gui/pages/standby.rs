@@ -18,7 +18,6 @@ const RETRY_SECONDS: u64 = 2;
 struct StandbyPage {
     assets: Assets,
     title: String,
-    this_node: String,
     active: Option<String>,
     vip_url: Option<String>,
     headline: Headline,
@@ -32,7 +31,6 @@ pub async fn show(app: &App) -> Response {
     let template = StandbyPage {
         assets: Assets,
         title: title(&status, active.as_deref()),
-        this_node: status.this_node.clone(),
         vip_url: active.as_ref().and_then(|_| (app.context.vip_url)()),
         active,
         headline: Headline::of(&status),
