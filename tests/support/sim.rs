@@ -1,9 +1,10 @@
 //! A cluster in one process on a network that loses, delays and cuts.
 
-use licraft::license::{Command, Outcome};
+use licraft::license::{Command, Outcome, User};
 use licraft::raft::*;
-use licraft::store::{BatchAuth, Epoch, NodeInfo, SnapshotMeta, Store, StoreHandle, StoreOptions, Vote};
+use licraft::store::{BatchAuth, Epoch, LogStore, NodeInfo, SnapshotMeta, Store, StoreHandle, StoreOptions, Vote};
 use openraft::base::BoxStream;
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -188,6 +189,23 @@ impl Peer for SimPeer {
 pub struct Node {
     pub replica: Arc<Replica>,
     pub store: StoreHandle,
+    log: LogStore,
+}
+
+impl Node {
+    /// Which leaders wrote which stretch of the log.
+    fn stretches(&self) -> String {
+        let mut reader = futures::executor::block_on(self.log.clone().get_log_reader());
+        let entries = futures::executor::block_on(reader.try_get_log_entries(0..u64::MAX)).unwrap_or_default();
+        let mut stretches: Vec<(licraft::store::LeaderId, u64, u64)> = Vec::new();
+        for id in entries.iter().map(|e| e.log_id) {
+            match stretches.last_mut() {
+                Some((leader, _, last)) if *leader == id.leader_id => *last = id.index,
+                _ => stretches.push((id.leader_id, id.index, id.index)),
+            }
+        }
+        stretches.iter().map(|(leader, first, last)| format!(" {leader}:{first}-{last}")).collect()
+    }
 }
 
 /// A cluster of nodes 1..=n; those in `witnesses` are witnesses.
@@ -251,6 +269,8 @@ impl Sim {
             let info = info(id, sim.witnesses.contains(&id));
             first.membership().add_voter(id, info, Duration::from_secs(20), |_, _| {}).await.unwrap();
         }
+        let done = first.ledger().propose(1 << 100, "init", initialize()).await;
+        assert_eq!(done.unwrap(), Outcome::Done);
         sim
     }
 
@@ -264,10 +284,10 @@ impl Sim {
         options.timings = self.timings;
         let connect = Arc::new(Wire { net: self.net.clone(), me: id, timings: self.timings });
         let transport = Transport::InProcess { connect };
-        let replica = Replica::start(options, StoreParts::new(log, machine, store.clone()), transport).await.unwrap();
+        let replica = Replica::start(options, StoreParts::new(log.clone(), machine, store.clone()), transport).await.unwrap();
         self.net.nodes.lock().unwrap().insert(id, replica.inbound());
         self.guards.lock().unwrap().insert(id, replica.guard());
-        self.nodes.insert(id, Node { replica, store });
+        self.nodes.insert(id, Node { replica, store, log });
     }
 
     pub async fn stop(&mut self, id: u64) {
@@ -293,7 +313,8 @@ impl Sim {
     pub fn describe(&self) -> String {
         let one = |(id, n): (&u64, &Node)| {
             let s = n.replica.status();
-            format!("\n{id}: {:?} log {:?} applied {:?} voters {:?} {:?}", s.role, s.last_log, s.last_applied, s.voters, s.trouble)
+            let log = n.stretches();
+            format!("\n{id}:{log} {:?} log {:?} applied {:?} voters {:?} {:?}", s.role, s.last_log, s.last_applied, s.voters, s.trouble)
         };
         self.nodes.iter().map(one).collect()
     }
@@ -310,8 +331,9 @@ impl Sim {
     /// All data nodes have applied the same and hold the same state.
     pub async fn converge(&self) {
         self.until("all nodes equal", Duration::from_secs(20), |sim| {
-            let applied: BTreeSet<_> = sim.nodes.values().map(|n| n.replica.status().last_applied).collect();
-            applied.len() == 1
+            let status: Vec<_> = sim.nodes.values().map(|n| n.replica.status()).collect();
+            let applied: BTreeSet<_> = status.iter().map(|s| s.last_applied).collect();
+            applied.len() == 1 && status.iter().all(|s| s.last_log == s.last_applied.map(|a| a.index))
         })
         .await;
         let digests: BTreeSet<_> =
@@ -337,6 +359,17 @@ pub fn request_account(name: &str) -> Command {
         smart_account: "Smart".into(),
         virtual_account: name.into(),
     }
+}
+
+fn initialize() -> Command {
+    let administrator = User {
+        name: "admin".into(),
+        role: licraft::license::Role::SystemAdministrator,
+        password_hash: "$argon2id$none".into(),
+        must_change: true,
+        created: licraft::license::Millis(0),
+    };
+    Command::Initialize { server_uid: "00112233445566778899aabbccddeeff".into(), administrator }
 }
 
 /// Proposes under one request id until the outcome is known.
