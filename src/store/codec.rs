@@ -3,7 +3,7 @@
 //! A format that was shipped is frozen: `tests/golden/` holds one file of each, and a change of a stored type means a
 //! new format number and an upcast from the old one here.
 
-use super::types::Envelope;
+use super::types::{Envelope, LeaderId};
 use crate::license::{Request, Stamp};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -37,6 +37,8 @@ pub enum CodecError {
     WrongMac,
     #[error("the batch was sealed in term {sealed} but the log has it in term {entry}")]
     WrongTerm { sealed: u64, entry: u64 },
+    #[error("the batch was sealed by node {sealed} but the log has it from node {entry}")]
+    WrongNode { sealed: u64, entry: u64 },
     #[error("cannot decode: {0}")]
     Decode(#[from] bincode::error::DecodeError),
     #[error("cannot encode: {0}")]
@@ -119,16 +121,17 @@ impl Envelope {
         Ok(Self(Bytes::from(bytes)))
     }
 
-    /// Checks and decodes the batch of an entry that the log has in `term`. Without `auth` (a witness) the MAC is not
+    /// Checks and decodes the batch of an entry that the log has from `leader`. Without `auth` (a witness) the MAC is not
     /// checked, since the witness has no key; it never serves from what it applies.
     ///
     /// The term is what stops a hostile witness: it may win an election and then append a batch that it saw sealed
     /// earlier, with its right MAC. But its entries carry its own term, in which no data node has sealed anything, so
-    /// an old batch never fits a new entry.
+    /// an old batch never fits a new entry. In openraft two nodes may lead in one term, one after the other, so the node
+    /// must be right too.
     ///
     /// # Errors
     /// Everything that must stop a node: unknown format, wrong MAC, wrong term, malformed body.
-    pub fn open(&self, term: u64, auth: Option<&dyn BatchAuth>) -> Result<Batch, CodecError> {
+    pub fn open(&self, leader: LeaderId, auth: Option<&dyn BatchAuth>) -> Result<Batch, CodecError> {
         let (head, body) = self.0.split_at_checked(ENVELOPE_HEAD).ok_or(CodecError::Short { what: "batch" })?;
         let format = u16::from_le_bytes([head[0], head[1]]);
         if format != BATCH_FORMAT {
@@ -145,8 +148,11 @@ impl Envelope {
             }
         }
         let batch: Batch = decode(body)?;
-        if batch.term != term {
-            return Err(CodecError::WrongTerm { sealed: batch.term, entry: term });
+        if batch.term != leader.term {
+            return Err(CodecError::WrongTerm { sealed: batch.term, entry: leader.term });
+        }
+        if batch.node_id != leader.node_id {
+            return Err(CodecError::WrongNode { sealed: batch.node_id, entry: leader.node_id });
         }
         Ok(batch)
     }
@@ -178,29 +184,35 @@ mod tests {
         }
     }
 
+    fn leader(term: u64, node_id: u64) -> LeaderId {
+        LeaderId { term, node_id }
+    }
+
     #[test]
     fn a_sealed_batch_opens_in_its_own_term_only() {
         let auth = Xor(1);
         let envelope = Envelope::seal(&batch(), &|body| auth.mac(body)).unwrap();
-        assert_eq!(envelope.open(3, Some(&auth)).unwrap(), batch());
-        assert!(matches!(envelope.open(4, Some(&auth)), Err(CodecError::WrongTerm { sealed: 3, entry: 4 })));
-        assert!(matches!(envelope.open(4, None), Err(CodecError::WrongTerm { .. })));
+        assert_eq!(envelope.open(leader(3, 1), Some(&auth)).unwrap(), batch());
+        assert!(matches!(envelope.open(leader(4, 1), Some(&auth)), Err(CodecError::WrongTerm { sealed: 3, entry: 4 })));
+        assert!(matches!(envelope.open(leader(4, 1), None), Err(CodecError::WrongTerm { .. })));
+        let other = envelope.open(leader(3, 2), Some(&auth));
+        assert!(matches!(other, Err(CodecError::WrongNode { sealed: 1, entry: 2 })));
     }
 
     #[test]
     fn wrong_mac_format_length_and_trailing_bytes_are_refused() {
         let auth = Xor(1);
         let envelope = Envelope::seal(&batch(), &|body| auth.mac(body)).unwrap();
-        assert!(matches!(envelope.open(3, Some(&Xor(2))), Err(CodecError::WrongMac)));
-        assert!(envelope.open(3, None).is_ok(), "a witness has no key");
+        assert!(matches!(envelope.open(leader(3, 1), Some(&Xor(2))), Err(CodecError::WrongMac)));
+        assert!(envelope.open(leader(3, 1), None).is_ok(), "a witness has no key");
         let mut newer = envelope.0.to_vec();
         newer[0] = 2;
-        let opened = Envelope(newer.into()).open(3, Some(&auth));
+        let opened = Envelope(newer.into()).open(leader(3, 1), Some(&auth));
         assert!(matches!(opened, Err(CodecError::UnknownFormat { found: 2, .. })));
         let mut longer = envelope.0.to_vec();
         longer.push(0);
-        assert!(matches!(Envelope(longer.into()).open(3, None), Err(CodecError::TrailingBytes(1))));
-        assert!(matches!(Envelope(Bytes::from_static(b"x")).open(3, None), Err(CodecError::Short { .. })));
+        assert!(matches!(Envelope(longer.into()).open(leader(3, 1), None), Err(CodecError::TrailingBytes(1))));
+        assert!(matches!(Envelope(Bytes::from_static(b"x")).open(leader(3, 1), None), Err(CodecError::Short { .. })));
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Machine {
                 self.position.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             EntryPayload::Normal(envelope) => {
-                let batch = envelope.open(entry.log_id.leader_id.term, self.auth.as_deref())?;
+                let batch = envelope.open(entry.log_id.leader_id, self.auth.as_deref())?;
                 outcomes.reserve_exact(batch.requests.len());
                 self.commands += batch.requests.len();
                 for request in &batch.requests {

@@ -1,0 +1,277 @@
+//! Whole clusters in one process on a bad network: election safety, no acknowledged command lost, equal states.
+
+#[path = "support/sim.rs"]
+mod sim;
+
+use licraft::license::{Outcome, Request, Stamp};
+use licraft::raft::*;
+use licraft::store::{Batch, BatchAuth, Entry, Envelope, LeaderId, LogId, Vote};
+use openraft::EntryPayload;
+use openraft::raft::VoteRequest;
+use sim::*;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("LICRAFT_SIM_SEEDS").ok().and_then(|v| v.parse().ok()).unwrap_or(2);
+    let first = std::env::var("LICRAFT_SIM_FIRST").ok().and_then(|v| v.parse().ok()).unwrap_or(1);
+    first..first + count
+}
+
+/// What callers were told: name of the account and its id.
+type Told = Arc<Mutex<BTreeMap<String, u64>>>;
+
+async fn create(sim: &Sim, name: &str) -> Result<Outcome, ProposeError> {
+    let active = sim.active().await;
+    sim.nodes[&active].replica.ledger().propose(0, "tester", request_account(name)).await
+}
+
+fn check_told(sim: &Sim, told: &BTreeMap<String, u64>) {
+    for (id, node) in &sim.nodes {
+        let state = node.store.state();
+        for (name, account) in told {
+            let found = state.account_by_name(name).map(|a| a.id.0);
+            assert_eq!(found, Some(*account), "node {id} lost or changed the acknowledged account {name}");
+        }
+        assert!(state.check().is_empty(), "node {id}: {:?}", state.check());
+    }
+}
+
+/// One seed: callers create accounts while the network misbehaves and nodes restart.
+async fn storm(seed: u64, witnesses: &[u64]) {
+    use rand::{RngExt, SeedableRng};
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut sim = Sim::form(seed, 3, witnesses).await;
+    let told: Told = Arc::default();
+    let deadline = Instant::now() + Duration::from_secs(6);
+    let replicas: Arc<Mutex<Vec<Arc<Replica>>>> =
+        Arc::new(Mutex::new(sim.nodes.values().map(|n| n.replica.clone()).collect()));
+    let callers: Vec<_> = (0..6u64)
+        .map(|caller| {
+            let (told, replicas) = (told.clone(), replicas.clone());
+            tokio::spawn(async move {
+                for n in 0.. {
+                    if Instant::now() > deadline {
+                        return;
+                    }
+                    let name = format!("account {caller}-{n}");
+                    let id = 1 + u128::from(caller) * 1_000_000 + n;
+                    let now = replicas.lock().unwrap().clone();
+                    if let Some(Outcome::Created(account)) = surely(&now, id, request_account(&name), deadline).await {
+                        told.lock().unwrap().insert(name, account);
+                    }
+                }
+            })
+        })
+        .collect();
+    while Instant::now() < deadline {
+        match rng.random_range(0..5) {
+            0 => sim.net.isolate(rng.random_range(1..=3), &[1, 2, 3]),
+            1 => sim.net.cut(rng.random_range(1..=3), rng.random_range(1..=3)),
+            2 if std::env::var_os("NOLOSS").is_none() => sim.net.weather(rng.random_range(0..10), rng.random_range(0..8)),
+            3 if std::env::var_os("NORESTART").is_none() => {
+                let id = rng.random_range(1..=3);
+                sim.stop(id).await;
+                sim.start(id).await;
+                *replicas.lock().unwrap() = sim.nodes.values().map(|n| n.replica.clone()).collect();
+            }
+            _ => {
+                sim.net.heal();
+                sim.net.weather(0, 0);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(rng.random_range(50..600))).await;
+    }
+    sim.net.heal();
+    sim.net.weather(0, 0);
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    sim.active().await;
+    create(&sim, "the last one").await.unwrap();
+    sim.converge().await;
+    let told = told.lock().unwrap().clone();
+    assert!(told.len() > 20, "seed {seed}: only {} commands went through", told.len());
+    check_told(&sim, &told);
+    println!("seed {seed}: {} accounts", told.len());
+    sim.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_in_a_storm() {
+    for seed in seeds() {
+        storm(seed, &[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_with_a_witness() {
+    for seed in seeds() {
+        storm(seed, &[3]).await;
+    }
+}
+
+/// The witness has the longest log, and the node that wrote it is gone: only the witness can win, and must hand over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_with_the_longest_log_hands_over_at_once() {
+    let mut sim = Sim::form(1, 3, &[3]).await;
+    create(&sim, "before").await.unwrap();
+    sim.converge().await;
+    assert_eq!(sim.active().await, 1);
+    // Node 2 misses what 1 and 3 agree on.
+    sim.net.isolate(2, &[1, 2, 3]);
+    let mut told = BTreeMap::new();
+    for n in 0..20 {
+        let name = format!("missed {n}");
+        let Outcome::Created(id) = create(&sim, &name).await.unwrap() else { panic!("not created") };
+        told.insert(name, id);
+    }
+    let killed = Instant::now();
+    sim.net.heal();
+    sim.net.isolate(1, &[1, 2, 3]);
+    sim.stop(1).await;
+    sim.until("node 2 serves", Duration::from_secs(3), |s| s.nodes[&2].replica.guard().serving_until().is_some()).await;
+    let gap = killed.elapsed();
+    println!("took over after {gap:?}");
+    assert!(gap < Duration::from_millis(1_500), "{gap:?}");
+    assert_eq!(sim.nodes[&3].replica.guard().serving_until(), None, "a witness serves");
+    assert!(matches!(
+        sim.nodes[&3].replica.ledger().propose(0, "tester", request_account("x")).await,
+        Err(ProposeError::NotActive { .. })
+    ));
+    create(&sim, "after").await.unwrap();
+    check_told(&sim, &told);
+    sim.end().await;
+}
+
+/// A voter that restarts has forgotten whose lease it granted, and must not help to elect another within it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_voter_takes_part_in_no_election_for_one_lease() {
+    let mut sim = Sim::form(1, 3, &[]).await;
+    let active = sim.active().await;
+    create(&sim, "one").await.unwrap();
+    sim.converge().await;
+    let voter = (1..=3).find(|id| *id != active).unwrap();
+    let rival = (1..=3).find(|id| *id != active && *id != voter).unwrap();
+    sim.stop(voter).await;
+    sim.start(voter).await;
+    let inbound = sim.net.inbound(voter).unwrap();
+    let metrics = sim.nodes[&rival].replica.raft_metrics();
+    let (term, last) = {
+        let m = metrics.borrow();
+        (m.current_term + 5, m.last_applied)
+    };
+    let ballot = VoteRequest::new(Vote::new(term, rival), last);
+    let refused = |r: &Result<BallotReply, PeerError>| match r {
+        Err(PeerError::Refused(Refusal::JustStarted)) => true,
+        Ok(reply) => !reply.vote_granted,
+        Err(_) => false,
+    };
+    assert!(refused(&inbound.pre_vote(rival, ballot.clone()).await), "granted a pre-vote within the old lease");
+    assert!(refused(&inbound.vote(rival, ballot).await), "granted a vote within the old lease");
+    assert_eq!(sim.active().await, active);
+    sim.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_hand_over_is_quick_and_loses_nothing() {
+    let sim = Sim::form(1, 3, &[3]).await;
+    let told = create(&sim, "kept").await.unwrap();
+    let Outcome::Created(id) = told else { panic!("{told:?}") };
+    sim.converge().await;
+    let first = sim.nodes[&1].replica.clone();
+    assert!(first.transfer_to(3, async {}).await.is_err(), "handed over to a witness");
+    let gap = first.transfer_to(2, async {}).await.unwrap();
+    println!("handed over in {gap:?}");
+    sim.until("node 2 serves", Duration::from_secs(2), |s| s.nodes[&2].replica.guard().serving_until().is_some()).await;
+    assert!(matches!(
+        first.ledger().propose(0, "tester", request_account("x")).await,
+        Err(ProposeError::NotActive { active: Some(name) }) if name == "node-2"
+    ));
+    check_told(&sim, &BTreeMap::from([("kept".to_owned(), id)]));
+    sim.end().await;
+}
+
+/// A hostile witness wins an election and appends a batch that it made itself, or one that it saw.
+async fn hostile(forge: impl Fn(u64, LeaderId) -> Envelope) {
+    let sim = Sim::form(1, 3, &[3]).await;
+    create(&sim, "honest").await.unwrap();
+    sim.converge().await;
+    let before = licraft::store::state_digest(&sim.nodes[&2].store.state()).unwrap();
+    let (term, last): (u64, LogId) = {
+        let metrics = sim.nodes[&2].replica.raft_metrics();
+        let m = metrics.borrow();
+        (m.current_term, m.last_applied.unwrap())
+    };
+    // The honest leader is cut off from its victim, so that it does not win it back.
+    sim.net.isolate(2, &[1, 2, 3]);
+    let leader = LeaderId { term: term + 1, node_id: 3 };
+    let victim = sim.net.inbound(2).unwrap();
+    let mut ballot = VoteRequest::new(Vote { leader_id: leader, committed: false }, Some(last));
+    ballot.leadership_transfer = true;
+    assert!(victim.vote(3, ballot).await.unwrap().vote_granted);
+    let id = LogId { leader_id: leader, index: last.index + 1 };
+    let entry = Entry { log_id: id, payload: EntryPayload::Normal(forge(term, leader)) };
+    let vote = Vote { leader_id: leader, committed: true };
+    let append = Append { vote, prev_log_id: Some(last), entries: vec![entry], leader_commit: Some(id) };
+    let _ = victim.append(3, append).await;
+    sim.until("the data node stops", Duration::from_secs(5), |s| s.nodes[&2].replica.status().trouble.is_some()).await;
+    assert_eq!(licraft::store::state_digest(&sim.nodes[&2].store.state()).unwrap(), before, "the state changed");
+    sim.end().await;
+}
+
+fn batch(term: u64, node_id: u64) -> Batch {
+    let request = Request { id: 77, actor: "admin".into(), command: request_account("forged") };
+    let stamp = Stamp { at: licraft::license::Millis(1) };
+    Batch { epoch: EPOCH, term, node_id, stamp, requests: vec![request] }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_that_forges_a_batch_stops_the_data_node() {
+    hostile(|_, leader| Envelope::seal(&batch(leader.term, leader.node_id), &|b| TestAuth(1).mac(b)).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_that_replays_a_sealed_batch_stops_the_data_node() {
+    hostile(|term, _| Envelope::seal(&batch(term, 1), &|b| TestAuth(9).mac(b)).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_members_speak_and_only_for_themselves() {
+    let sim = Sim::form(1, 3, &[3]).await;
+    let inbound = sim.net.inbound(2).unwrap();
+    let header = Header { from: 1, to: 2, cluster: CLUSTER.into(), epoch: EPOCH, timings: sim.timings };
+    assert_eq!(inbound.check(&header), Ok(()));
+    let check = |header: Header| inbound.check(&header).unwrap_err();
+    assert!(matches!(check(Header { cluster: "other".into(), ..header.clone() }), Refusal::Cluster { .. }));
+    assert!(matches!(check(Header { to: 1, ..header.clone() }), Refusal::NotMe { .. }));
+    let epoch = licraft::store::Epoch { counter: 2, id: 1 };
+    assert!(matches!(check(Header { epoch, ..header.clone() }), Refusal::Epoch { .. }));
+    assert_eq!(*sim.nodes[&2].replica.epoch_met().borrow(), Some((1, epoch)));
+    let timings = Timings { election_max_ms: 301, ..sim.timings };
+    assert!(matches!(check(Header { timings, ..header.clone() }), Refusal::Timing { .. }));
+    // Node 3 leaves; its id is below what is known, so it is not a stranger but one that left.
+    let first = sim.nodes[&1].replica.clone();
+    let next = first.membership().next_node_id(&sim.nodes[&1].store.state());
+    assert!(next > 3);
+    first.membership().remove(3).await.unwrap();
+    sim.until("node 3 is gone", Duration::from_secs(5), |s| {
+        let metrics = s.nodes[&2].replica.raft_metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.nodes().count() == 2 && metrics.committed_membership_config.nodes().count() == 2
+    })
+    .await;
+    sim.until("node 3 is refused", Duration::from_secs(5), |_| {
+        inbound.check(&Header { from: 3, ..header.clone() }) == Err(Refusal::NotMember { node: 3 })
+    })
+    .await;
+    assert!(matches!(
+        first.membership().add_learner(3, info(3, true)).await,
+        Err(MembershipError::UsedId(3))
+    ));
+    let vote = Vote { leader_id: LeaderId { term: 99, node_id: 1 }, committed: true };
+    let append = Append { vote, prev_log_id: None, entries: vec![], leader_commit: None };
+    assert!(matches!(inbound.append(3, append).await, Err(PeerError::Refused(Refusal::NotYours { .. }))));
+    sim.end().await;
+}
