@@ -16,6 +16,11 @@ impl Apply<'_> {
             }
             return Err(refuse(Reason::InstanceUnknown, format!("There is no instance {id}; register again.")));
         };
+        if number == 0 {
+            // Numbers start at 1; 0 is how a server makes sure that an instance is unknown, and changes none.
+            let current = instance.last_request.as_ref().map_or(0, |l| l.number);
+            return Err(refuse(Reason::StaleRequest { current }, "Request numbers start at 1."));
+        }
         if let Some(last) = &instance.last_request
             && number <= last.number
         {
