@@ -154,7 +154,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Node(args) => node::run(&args),
-        Command::Agent(args) => agent::run(&args),
+        Command::Agent(args) => agent::run(args, context.format),
         Command::Central(args) => central::run(args, context.format),
         Command::Completion(args) => Ok(completion::run(&args)),
         Command::Version(_) => version::run(context.format),
