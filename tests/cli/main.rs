@@ -1,5 +1,8 @@
 //! The command line, driven as users drive it: the real binary against an admin service in this process.
 
+// Helpers outside #[test] functions may fail a test by unwrapping too.
+#![allow(clippy::unwrap_used)]
+
 mod fake;
 mod offline;
 mod online;

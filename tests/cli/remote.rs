@@ -35,7 +35,7 @@ impl Site {
         });
         let _inside = node.runtime.enter();
         let incoming =
-            tls(listener, Arc::new(move || config.clone()), Arc::new(move |der| identify(&common_name(der))));
+            tls(listener, Arc::new(move || config.clone()), Arc::new(move |der| identify(&common_name(der))), None);
         node.runtime.spawn(serve(node.parts(route), incoming, std::future::pending()));
         address
     }
