@@ -7,12 +7,15 @@ use crate::license::{self, Command};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
+/// Writes a value into the settings, or says why it cannot.
+type Set = fn(&mut license::Settings, &str) -> Result<(), String>;
+
 /// A setting: how it is read and, unless a verb of the cluster does that, written.
 struct Key {
     name: &'static str,
     description: &'static str,
     get: fn(&license::Settings) -> String,
-    set: Option<fn(&mut license::Settings, &str) -> Result<(), String>>,
+    set: Option<Set>,
 }
 
 const KEYS: [Key; 7] = [
