@@ -1,5 +1,10 @@
 //! The whole system on this machine, as real processes on loopback.
 
+mod plan;
+mod processes;
+
+pub use processes::end_with_parent;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -1,15 +1,28 @@
 //! The gRPC service behind the command line: who asks, what they may, and how each call becomes commands of the
 //! ledger or verbs of the cluster.
 
+mod caller;
 mod cluster;
+mod connect;
 mod error;
+mod find;
+mod guard;
+mod listen;
+mod service;
+mod services;
 mod status;
+mod wire;
 
+pub use caller::{Caller, Peer, REQUEST_ID_KEY};
 pub use cluster::{
     Check, CheckResult, ClusterControl, Deploy, Initialize, Initialized, NodeDigest, PairingCode, Progress, Provision,
     Switchover, SwitchoverReport, SyncControl, Told,
 };
+pub use connect::{channel, socket_channel};
 pub use error::{AdminError, EXIT_KEY, HINT_KEY, KIND_KEY, Kind, WHY_KEY};
+pub use guard::{Forwarder, Route};
+pub use listen::{GROUP, Identify, Incoming, SocketFile, TlsSource, tls, unix};
+pub use service::{Parts, Service, serve};
 pub use status::{
     ClusterState, ClusterStatus, Daemon, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, Replication,
     VipStatus, rfc3339,

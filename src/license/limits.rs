@@ -11,6 +11,8 @@ use super::ids::Millis;
 pub const MAX_NAME: usize = 128;
 /// An entitlement tag: the vendor's longest are about 100.
 pub const MAX_TAG: usize = 128;
+/// A certificate in PEM: a vendor root with the largest RSA key is about 3 KiB.
+pub const MAX_PEM: usize = 8 * 1024;
 /// Descriptions, reasons, addresses, host names: a host name has at most 253.
 pub const MAX_TEXT: usize = 256;
 /// A sentence in an alert or event: longer ones are cut.

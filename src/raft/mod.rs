@@ -1,5 +1,39 @@
 //! Agreement: the only user of openraft beside `store`.
 
+mod clock;
+mod config;
+mod core;
+mod grpc;
+mod inbound;
+mod lease;
+mod membership;
+mod network;
+mod parts;
+mod peer;
+mod peers;
+mod proposer;
+mod replica;
+mod role;
+mod server;
+mod status;
+mod transport;
+mod wire;
+mod witness;
+
+pub use self::core::{Metrics, MetricsWatch, SnapshotBytes};
+pub use clock::{CLOCK_TOLERANCE_MS, Clock, SystemClock};
+pub use config::*;
+pub use inbound::Inbound;
+pub use lease::{DISK_STALL, LeaseGuard, StoreCheck};
+pub use membership::{Membership, MembershipError};
+pub use parts::{StoreParts, StoreView};
+pub use peer::*;
+pub use peers::{PeerView, Peers};
+pub use proposer::{MAX_BATCH, MAX_IN_FLIGHT, MAX_WAITING, PROPOSE_TIMEOUT, Proposer, ProposerStats, StateSource};
+pub use replica::{DRAIN_TIMEOUT, Replica, ReplicaError, ReplicaOptions, TransferError, Transport};
+pub use role::{Role, RoleState};
+pub use status::{LogPosition, PeerStatus, ReplicaStatus};
+
 use crate::license::{Command, Outcome, State};
 use std::sync::Arc;
 
@@ -29,7 +63,7 @@ pub enum ProposeError {
     /// The command may or may not have been carried out: repeat it under the same request id or number.
     #[error("the outcome is unknown: {why}; repeat the same request")]
     Unknown { why: String },
-    /// The store failed or the node stops; nothing more can be proposed here.
-    #[error("this node has stopped: {why}")]
+    /// The store failed, the clock is wrong or the node stops: nothing can be proposed here, and nothing was.
+    #[error("this node accepts no changes: {why}")]
     Stopped { why: String },
 }

@@ -18,7 +18,9 @@ pub enum StoreError {
     #[error("{0} is in use by another licraft process; stop it first")]
     Locked(PathBuf),
     /// The directory was written by a newer version, or is not ours.
-    #[error("{path} is not a licraft data directory of a format this version knows ({found}); use the version that wrote it, or another data_dir")]
+    #[error(
+        "{path} is not a licraft data directory of a format this version knows ({found}); use the version that wrote it, or another data_dir"
+    )]
     Format { path: PathBuf, found: String },
     /// Records that had been acknowledged are damaged.
     #[error(

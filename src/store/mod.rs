@@ -1,5 +1,30 @@
 //! What survives a power cut: the Raft log, the sled image of the state, snapshot files, and the codec.
 
+pub mod codec;
+mod dir;
+mod error;
+mod health;
+mod image;
+mod imager;
+mod keys;
+mod log;
+mod machine;
+mod metrics;
+mod open;
+mod snapshot;
 mod types;
 
+pub use codec::{Batch, BatchAuth, CodecError, Epoch};
+pub use error::StoreError;
+pub use health::StoreHealth;
+pub use image::Position;
+pub use keys::encode_key;
+pub use log::{LogReader, LogStore};
+pub use machine::{Machine, SnapshotBuilder, StateDigest};
+pub use metrics::{BARRIER_BUCKETS_US, GROUP_BUCKETS, Histogram, StoreMetrics};
+pub use open::{Store, StoreHandle, StoreOptions};
+pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile, SnapshotReceiver, state_digest};
 pub use types::*;
+
+/// A snapshot as openraft hands it around.
+pub type StoredSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotFile>;

@@ -6,14 +6,49 @@ use openraft::type_config::alias;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-openraft::declare_raft_types!(
-    /// licraft's choice of openraft's types.
-    pub TypeConfig:
-        D = Envelope,
-        R = Outcomes,
-        NodeId = u64,
-        Node = NodeInfo,
-);
+/// licraft's choice of openraft's types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypeConfig;
+
+// By hand, because openraft's macro takes no responder of our own.
+#[allow(deprecated)] // The new path of TokioRuntime is in a crate that openraft does not re-export.
+impl openraft::RaftTypeConfig for TypeConfig {
+    type D = Envelope;
+    type R = Outcomes;
+    type NodeId = u64;
+    type Node = NodeInfo;
+    type Term = u64;
+    type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = openraft::EntryPayload<Envelope, u64, NodeInfo>;
+    type Entry = openraft::Entry<Self::LeaderId, Self::Payload>;
+    type AsyncRuntime = openraft::impls::TokioRuntime;
+    type Responder<T>
+        = Callback<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type Batch<T>
+        = openraft::impls::InlineBatch<T>
+    where
+        T: openraft::OptionalSend + 'static;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
+
+/// Runs when a proposed entry was applied or given up. Called on the applying task, so it must be short; dropped
+/// uncalled when the node stops.
+pub struct Callback<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Callback<T> {
+    pub fn new(run: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(run))
+    }
+}
+
+impl<T: openraft::OptionalSend + 'static> openraft::raft::responder::Responder<TypeConfig, T> for Callback<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
+}
 
 /// Term, node and index of a log entry.
 pub type LogId = alias::LogIdOf<TypeConfig>;

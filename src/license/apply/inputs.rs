@@ -77,6 +77,11 @@ pub fn certificate(certificate: &IdCertificate, now: Millis) -> Result<(), Refus
 pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     text("host common name", &settings.host_common_name, MAX_TEXT)?;
     text("central address", &settings.central_url, MAX_TEXT)?;
+    if settings.vendor_root.len() > MAX_PEM {
+        return Err(invalid(format!(
+            "The vendor root has more than {MAX_PEM} bytes; give the file of one certificate."
+        )));
+    }
     settings.vip.iter().try_for_each(|v| text("virtual address", v, MAX_TEXT))?;
     if settings.vip.len() > MAX_ADDRESSES {
         return Err(invalid(format!("At most {MAX_ADDRESSES} virtual addresses are allowed.")));

@@ -94,7 +94,8 @@ impl Sweeper {
     fn prepare(&mut self, number: u64) {
         let path = self.dir.join(Segment::name(number));
         // A segment that was prepared but not begun before the last stop is still good: replay found it empty.
-        let made = if path.exists() { Segment::open(&path, true) } else { Segment::create(&self.dir, number, self.size) };
+        let made =
+            if path.exists() { Segment::open(&path, true) } else { Segment::create(&self.dir, number, self.size) };
         match made {
             Ok(segment) => {
                 self.wanted = None;

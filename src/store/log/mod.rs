@@ -7,20 +7,20 @@ mod recover;
 mod segment;
 mod writer;
 
-use super::codec::MAX_BODY_BYTES;
 use super::error::StoreError;
 use super::health::{Health, StoreHealth};
 use super::metrics::StoreMetrics;
 use super::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use index::{Found, Index};
 use janitor::Janitor;
 use openraft::errors::LeaderChanged;
-use openraft::storage::{IOFlushed, LeaderBoundedStreamError, LeaderBoundedStreamResult, RaftLogReader, RaftLogStorage};
+use openraft::storage::{
+    IOFlushed, LeaderBoundedStreamError, LeaderBoundedStreamResult, RaftLogReader, RaftLogStorage,
+};
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
 use record::{Head, Record};
-pub use segment::LOG_FORMAT;
 use segment::{HEADER, Segment};
 use std::fmt::Debug;
 use std::io;
@@ -36,7 +36,7 @@ use writer::{Op, Writer};
 /// Size of a segment file. Zero-filling one takes some 10 to 80 ms beside the IO thread; the log is purged in this unit.
 pub const SEGMENT_BYTES: usize = 16 << 20;
 
-/// Least size of a segment: one entry of the greatest length fits twice.
+/// Kept free of the longest entry in a segment: the first record and padding.
 const MIN_ENTRY_ROOM: usize = 4_096;
 
 /// Entries kept in memory, in bytes: followers that keep up and `apply` never read the disk.
@@ -76,11 +76,10 @@ pub struct LogReader {
 }
 
 impl LogStore {
-    /// Replays the log in `dir` and starts its threads. `covered`: the image holds everything up to here.
+    /// Replays the log in `dir` and starts its threads. The IO thread drops `keep` when it ends.
     pub(super) fn open(
         dir: &Path,
         options: LogOptions,
-        covered: Option<u64>,
         metrics: Arc<StoreMetrics>,
         health: Arc<Health>,
         keep: impl Send + 'static,
@@ -119,7 +118,7 @@ impl LogStore {
             last_index,
             head,
             pending_purge: None,
-            covered,
+            covered: None,
             buffer: Vec::new(),
             marked: true,
         };
@@ -135,6 +134,12 @@ impl LogStore {
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         self.shared.index.lock().range()
+    }
+
+    /// The newest entry that was purged.
+    #[must_use]
+    pub fn purged(&self) -> Option<LogId> {
+        self.shared.index.lock().purged
     }
 
     /// Tells the log that the image is durable up to `index`: purged segments before may be deleted.
@@ -366,10 +371,10 @@ impl RaftLogReader<TypeConfig> for LogReader {
         };
         // The vote is checked once before anything is read, and then with each entry, after it was read: another
         // leader's entries can only follow another vote.
-        let begin = led();
+        let begin = stream::once(futures::future::ready(led().map(|()| None)));
         let entries = self.stream(self.clamp(&range)).map_err(LeaderBoundedStreamError::IoError);
-        let checked = entries.and_then(move |entry| futures::future::ready(led().map(|()| entry)));
-        Box::pin(stream::once(futures::future::ready(begin)).map_ok(|()| checked).try_flatten())
+        let checked = entries.and_then(move |entry| futures::future::ready(led().map(|()| Some(entry))));
+        Box::pin(begin.chain(checked).try_filter_map(|entry| futures::future::ready(Ok(entry))))
     }
 
     async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> Result<Vec<LogId>, io::Error> {

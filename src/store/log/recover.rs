@@ -22,8 +22,7 @@ pub(super) struct Recovered {
 
 /// Reads the segments in `dir`. Changes nothing on disk.
 pub(super) fn read(dir: &Path, cache_limit: usize, writable: bool) -> Result<Recovered, StoreError> {
-    let mut found =
-        Recovered { index: Index::new(cache_limit), active: None, last_indexes: Vec::new(), torn: false };
+    let mut found = Recovered { index: Index::new(cache_limit), active: None, last_indexes: Vec::new(), torn: false };
     let mut previous: Option<u64> = None;
     let mut unused: Option<u64> = None;
     for path in segment::list(dir)? {
@@ -40,7 +39,11 @@ pub(super) fn read(dir: &Path, cache_limit: usize, writable: bool) -> Result<Rec
             continue;
         }
         if let Some(unused) = unused {
-            return Err(damaged(&segment, HEADER, format!("it has records, but the segment {unused:016x} before it none")));
+            return Err(damaged(
+                &segment,
+                HEADER,
+                format!("it has records, but the segment {unused:016x} before it none"),
+            ));
         }
         if found.torn {
             return Err(damaged(&segment, HEADER, "it has records, but the segment before it ends in damage".into()));

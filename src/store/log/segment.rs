@@ -15,7 +15,7 @@ pub(super) const HEADER: usize = 32;
 const MAGIC: &[u8; 8] = b"LICRAFTW";
 
 /// Format of segment files.
-pub const LOG_FORMAT: u16 = 1;
+const LOG_FORMAT: u16 = 1;
 
 const EXTENSION: &str = "wal";
 

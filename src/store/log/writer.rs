@@ -25,12 +25,21 @@ const IDLE: Duration = Duration::from_millis(20);
 
 /// Work for the IO thread, done strictly in order.
 pub(super) enum Op {
-    Append { entries: Vec<Entry>, done: IOFlushed<TypeConfig> },
-    Vote { vote: Vote, done: oneshot::Sender<io::Result<()>> },
+    Append {
+        entries: Vec<Entry>,
+        done: IOFlushed<TypeConfig>,
+    },
+    Vote {
+        vote: Vote,
+        done: oneshot::Sender<io::Result<()>>,
+    },
     Truncate(Option<LogId>),
     /// Forget entries up to `id`. Beyond the last entry this makes a hole, so it is recorded at once; otherwise not
     /// before the image covers it.
-    Purge { id: LogId, hole: bool },
+    Purge {
+        id: LogId,
+        hole: bool,
+    },
     /// The image is durable up to this index.
     Covered(u64),
     /// Reply when everything before is durable.

@@ -1,0 +1,181 @@
+//! Before any service: establishes the caller, checks the role, and passes calls that need the active node on to it.
+
+use super::caller::{ACTOR_KEY, Caller, Peer, ROLE_KEY, rank};
+use super::error::{AdminError, Kind};
+use crate::license::Role;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::body::Body;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::transport::Channel;
+use tower::{Layer, Service, ServiceExt};
+
+/// Knows which node is active and how to reach it.
+pub trait Forwarder: Send + Sync + 'static {
+    /// Where calls about licensing are answered at this moment.
+    fn route(&self) -> Route;
+}
+
+/// Where a call goes.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// This node is active.
+    Here,
+    /// Over mutual TLS to the active node (see [`super::channel`]).
+    To(Channel),
+    /// There is no active node: why, and what to do.
+    Nowhere(AdminError),
+}
+
+/// The layer that guards all services.
+#[derive(Clone)]
+pub struct Guard {
+    forwarder: Arc<dyn Forwarder>,
+}
+
+impl Guard {
+    pub fn new(forwarder: Arc<dyn Forwarder>) -> Self {
+        Self { forwarder }
+    }
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { inner, forwarder: self.forwarder.clone() }
+    }
+}
+
+/// A service behind the guard.
+#[derive(Clone)]
+pub struct Guarded<S> {
+    inner: S,
+    forwarder: Arc<dyn Forwarder>,
+}
+
+type Request = http::Request<Body>;
+type Response = http::Response<Body>;
+
+impl<S> Service<Request> for Guarded<S>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<tonic::codegen::StdError> + Send,
+{
+    type Response = Response;
+    type Error = tonic::codegen::StdError;
+    type Future = BoxFuture<'static, Result<Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // Readiness is awaited in `call`, on the clone that takes the request.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let inner = self.inner.clone();
+        let forwarder = self.forwarder.clone();
+        Box::pin(async move {
+            let decision = admit(&mut request).and_then(|way| match way {
+                Way::Here => Ok(None),
+                Way::Active { passed_on } => match forwarder.route() {
+                    Route::Here => Ok(None),
+                    // One hop at most: two nodes that each believe in the other must not play ball.
+                    Route::To(_) if passed_on => Err(moved()),
+                    Route::To(channel) => Ok(Some(channel)),
+                    Route::Nowhere(error) => Err(error),
+                },
+            });
+            match decision {
+                Ok(None) => inner.oneshot(request).await.map_err(Into::into),
+                Ok(Some(channel)) => Ok(pass_on(channel, request).await),
+                Err(error) => Ok(tonic::Status::from(error).into_http()),
+            }
+        })
+    }
+}
+
+/// Which node answers.
+enum Way {
+    /// The one that is asked.
+    Here,
+    Active {
+        passed_on: bool,
+    },
+}
+
+/// Establishes the caller and its right to make this call.
+fn admit(request: &mut Request) -> Result<Way, AdminError> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let peer = peer.ok_or_else(|| AdminError::new(Kind::Internal, "the connection has no identity"))?;
+    let metadata = MetadataMap::from_headers(request.headers().clone());
+    let caller = Caller::of(&peer, &metadata)?;
+    let (service, method) = split(request.uri().path());
+    let anywhere = service == "Cluster";
+    let needed = needed_role(service, method);
+    if rank(caller.role) < rank(needed) {
+        return Err(AdminError::new(Kind::Denied, format!("{} may not do this", caller.actor))
+            .because(format!("it needs the role {needed}, and the caller has {}", caller.role))
+            .hint("use an identity with that role"));
+    }
+    request.extensions_mut().insert(caller);
+    Ok(if anywhere { Way::Here } else { Way::Active { passed_on: matches!(peer, Peer::Node { .. }) } })
+}
+
+/// `/licraft.admin.Tokens/List` is method `List` of `Tokens`.
+fn split(path: &str) -> (&str, &str) {
+    let (service, method) = path.trim_start_matches('/').rsplit_once('/').unwrap_or((path, ""));
+    (service.rsplit('.').next().unwrap_or(service), method)
+}
+
+/// The least role for a call. What is not listed needs an administrator.
+fn needed_role(service: &str, method: &str) -> Role {
+    match (service, method) {
+        (_, "List" | "Show" | "Status" | "Get" | "History" | "Check") => Role::ReadOnly,
+        ("Accounts" | "VirtualAccounts" | "Tokens" | "Licenses" | "Instances" | "Sync" | "Alerts", _) => {
+            Role::SystemOperator
+        }
+        _ => Role::SystemAdministrator,
+    }
+}
+
+/// Sends the call to the active node on behalf of its caller; the answer is passed back as it comes.
+async fn pass_on(channel: Channel, mut request: Request) -> Response {
+    if let Some(Caller { actor, role }) = request.extensions_mut().remove() {
+        let mut metadata = MetadataMap::from_headers(std::mem::take(request.headers_mut()));
+        metadata.insert_bin(ACTOR_KEY, MetadataValue::from_bytes(actor.as_bytes()));
+        metadata.insert(ROLE_KEY, MetadataValue::from_static(role.as_str()));
+        *request.headers_mut() = metadata.into_headers();
+    }
+    channel.oneshot(request).await.unwrap_or_else(|error| {
+        let error = AdminError::new(Kind::NotActive, "the active node cannot be reached from here")
+            .because(super::connect::causes(&error))
+            .hint("repeat the command; if it goes on, look at `licraft ha status`");
+        tonic::Status::from(error).into_http()
+    })
+}
+
+fn moved() -> AdminError {
+    AdminError::new(Kind::NotActive, "the active node changes just now").hint("repeat the command")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_is_for_all_and_the_cluster_for_administrators() {
+        for (path, role) in [
+            ("/licraft.admin.Tokens/List", Role::ReadOnly),
+            ("/licraft.admin.Tokens/Create", Role::SystemOperator),
+            ("/licraft.admin.Cluster/Status", Role::ReadOnly),
+            ("/licraft.admin.Cluster/Stop", Role::SystemAdministrator),
+            ("/licraft.admin.Settings/Set", Role::SystemAdministrator),
+            ("/licraft.admin.Later/Anything", Role::SystemAdministrator),
+        ] {
+            let (service, method) = split(path);
+            assert_eq!(needed_role(service, method), role, "{path}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The cluster's verbs; answered by the node that is asked.
+
+use super::{Replies, stream_work};
+use crate::admin::cluster::{Deploy, Initialize, Provision, Switchover, Told};
+use crate::admin::error::{AdminError, Kind};
+use crate::admin::service::Service;
+use crate::license::{MAX_NAME, Millis, Role, User};
+use crate::proto::admin::*;
+use argon2::{Argon2, PasswordHasher};
+use std::net::IpAddr;
+use tonic::{Request, Response, Status};
+
+/// Shorter passwords fall to guessing (NIST SP 800-63B, 5.1.1.2 asks for 8); longer ones only cost hashing time.
+const MIN_PASSWORD_BYTES: usize = 8;
+const MAX_PASSWORD_BYTES: usize = 256;
+
+#[tonic::async_trait]
+impl cluster_server::Cluster for Service {
+    type GenerateKeysStream = Replies<GenerateKeysReply>;
+    type ProvisionStream = Replies<Step>;
+    type DeployStream = Replies<DeployReply>;
+    type SwitchoverStream = Replies<SwitchoverReply>;
+    type StopStream = Replies<Step>;
+    type StartStream = Replies<Step>;
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<ClusterStatus>, Status> {
+        Ok(Response::new(self.parts.cluster.status().await.into()))
+    }
+
+    async fn initialize(&self, request: Request<InitializeRequest>) -> Result<Response<InitializeReply>, Status> {
+        let administrator = administrator(request.into_inner()).await?;
+        let done = self.parts.cluster.initialize(Initialize { administrator }).await?;
+        Ok(Response::new(InitializeReply { server_uid: done.server_uid }))
+    }
+
+    async fn generate_keys(
+        &self,
+        _: Request<GenerateKeysRequest>,
+    ) -> Result<Response<Self::GenerateKeysStream>, Status> {
+        use generate_keys_reply::Reply;
+        let cluster = self.parts.cluster.clone();
+        Ok(stream_work(
+            |progress| async move { cluster.generate_keys(progress).await },
+            |told| GenerateKeysReply { reply: Some(Reply::Step(step(told))) },
+            |made| {
+                let code = PairingCode { code: made.code, expires_ms: made.expires.0, join_address: made.join_address };
+                Some(GenerateKeysReply { reply: Some(Reply::Code(code)) })
+            },
+        ))
+    }
+
+    async fn provision(&self, request: Request<ProvisionRequest>) -> Result<Response<Self::ProvisionStream>, Status> {
+        let cluster = self.parts.cluster.clone();
+        let ProvisionRequest { join, code, witness, replace } = request.into_inner();
+        let provision = Provision { join, code, witness, replace };
+        Ok(stream_work(|progress| async move { cluster.provision(provision, progress).await }, step, |()| None))
+    }
+
+    async fn deploy(&self, request: Request<DeployRequest>) -> Result<Response<Self::DeployStream>, Status> {
+        use deploy_reply::Reply;
+        let cluster = self.parts.cluster.clone();
+        let deploy = deploy(request.into_inner())?;
+        Ok(stream_work(
+            |progress| async move { cluster.deploy(deploy, progress).await },
+            |told| {
+                let reply = match told {
+                    Told::Step(text) => Reply::Step(Step { text }),
+                    Told::Check(check) => Reply::Check(check.into()),
+                };
+                DeployReply { reply: Some(reply) }
+            },
+            |()| None,
+        ))
+    }
+
+    async fn switchover(
+        &self,
+        request: Request<SwitchoverRequest>,
+    ) -> Result<Response<Self::SwitchoverStream>, Status> {
+        use switchover_reply::Reply;
+        let cluster = self.parts.cluster.clone();
+        let SwitchoverRequest { to, dry_run } = request.into_inner();
+        let switchover = Switchover { to: Some(to).filter(|t| !t.is_empty()), dry_run };
+        Ok(stream_work(
+            |progress| async move { cluster.switchover(switchover, progress).await },
+            |told| {
+                let reply = match told {
+                    Told::Step(text) => Reply::Step(Step { text }),
+                    Told::Check(check) => Reply::Check(check.into()),
+                };
+                SwitchoverReply { reply: Some(reply) }
+            },
+            |report| {
+                let report = report.map(|r| SwitchoverReport { from: r.from, to: r.to, gap_ms: r.gap_ms })?;
+                Some(SwitchoverReply { reply: Some(Reply::Report(report)) })
+            },
+        ))
+    }
+
+    async fn stop(&self, request: Request<StopRequest>) -> Result<Response<Self::StopStream>, Status> {
+        let cluster = self.parts.cluster.clone();
+        let force = request.into_inner().force;
+        Ok(stream_work(|progress| async move { cluster.stop(force, progress).await }, step, |()| None))
+    }
+
+    async fn start(&self, _: Request<StartRequest>) -> Result<Response<Self::StartStream>, Status> {
+        let cluster = self.parts.cluster.clone();
+        Ok(stream_work(|progress| async move { cluster.start(progress).await }, step, |()| None))
+    }
+
+    async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryReply>, Status> {
+        let state = self.state();
+        let changes = state.role_changes().map(|change| RoleChange {
+            at_ms: change.at.0,
+            term: change.term,
+            node: state.member(change.node_id).map_or_else(|| format!("node {}", change.node_id), |m| m.name.clone()),
+            cause: change.cause.clone(),
+        });
+        Ok(Response::new(HistoryReply { changes: changes.collect() }))
+    }
+}
+
+/// A verb that tells steps only shows a check as one.
+fn step(told: Told) -> Step {
+    match told {
+        Told::Step(text) => Step { text },
+        Told::Check(check) => Step { text: format!("{}: {}", check.name, check.detail) },
+    }
+}
+
+fn deploy(request: DeployRequest) -> Result<Deploy, AdminError> {
+    let mut vip: Vec<IpAddr> = Vec::new();
+    for text in &request.vip {
+        let address: IpAddr = text.parse().map_err(|_| {
+            AdminError::new(Kind::Invalid, format!("`{text}` is not an IP address"))
+                .hint("give the virtual address without a prefix length, as in 10.0.0.12")
+        })?;
+        if vip.iter().any(|other| other.is_ipv4() == address.is_ipv4()) {
+            return Err(AdminError::new(Kind::Invalid, "there are two virtual addresses of one family")
+                .hint("give at most one IPv4 and one IPv6 address"));
+        }
+        vip.push(address);
+    }
+    if vip.is_empty() {
+        return Err(AdminError::new(Kind::Invalid, "there is no virtual address").hint("give one with --vip"));
+    }
+    let interface = Some(request.interface).filter(|i| !i.is_empty());
+    Ok(Deploy { vip, interface, dry_run: request.dry_run })
+}
+
+/// The first administrator with a hashed password.
+async fn administrator(request: InitializeRequest) -> Result<User, AdminError> {
+    let InitializeRequest { administrator: name, password, must_change } = request;
+    let password = zeroize::Zeroizing::new(password);
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(AdminError::new(Kind::Invalid, "the administrator's name is empty, too long or has spaces")
+            .hint(format!("use 1 to {MAX_NAME} bytes, as in `admin`")));
+    }
+    if !(MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES).contains(&password.len()) {
+        return Err(AdminError::new(Kind::Invalid, "the password is too short or too long")
+            .hint(format!("use {MIN_PASSWORD_BYTES} to {MAX_PASSWORD_BYTES} bytes")));
+    }
+    // Argon2id takes tens of milliseconds: not on a thread that serves.
+    let hash = tokio::task::spawn_blocking(move || {
+        let salt: [u8; 16] = crate::pki::random::bytes();
+        Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map(|hash| hash.to_string())
+    });
+    let password_hash = match hash.await {
+        Ok(Ok(hash)) => hash,
+        Ok(Err(error)) => return Err(internal("the password cannot be hashed", error)),
+        Err(error) => return Err(internal("the password cannot be hashed", error)),
+    };
+    let created = Millis(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default());
+    Ok(User { name, role: Role::SystemAdministrator, password_hash, must_change, created })
+}
+
+fn internal(what: &str, error: impl std::fmt::Display) -> AdminError {
+    AdminError::new(Kind::Internal, what).because(error.to_string())
+}

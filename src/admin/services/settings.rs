@@ -1,0 +1,123 @@
+//! Replicated settings by name.
+
+use crate::admin::error::{AdminError, Kind};
+use crate::admin::service::{Call, Service};
+use crate::central::VendorRoot;
+use crate::license::{self, Command};
+use crate::proto::admin::*;
+use tonic::{Request, Response, Status};
+
+/// A setting: how it is read and, unless a verb of the cluster does that, written.
+struct Key {
+    name: &'static str,
+    description: &'static str,
+    get: fn(&license::Settings) -> String,
+    set: Option<fn(&mut license::Settings, &str) -> Result<(), String>>,
+}
+
+const KEYS: [Key; 7] = [
+    Key {
+        name: "host-common-name",
+        description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
+        get: |s| s.host_common_name.clone(),
+        set: Some(|s, v| {
+            s.host_common_name = v.to_owned();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "central-url",
+        description: "base URL of the vendor's central service; empty when only files are used",
+        get: |s| s.central_url.clone(),
+        set: Some(set_central_url),
+    },
+    Key {
+        name: "vendor-root",
+        description: "the vendor root certificate, set from a PEM file as @FILE and shown as its SHA-256 fingerprint",
+        get: |s| VendorRoot::from_pem(s.vendor_root.as_bytes()).map(|r| r.fingerprint()).unwrap_or_default(),
+        set: Some(|s, v| {
+            s.vendor_root = VendorRoot::from_pem(v.as_bytes()).map_err(|e| e.to_string())?.pem();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "vip",
+        description: "virtual addresses; changed by `licraft ha deploy`",
+        get: |s| s.vip.join(","),
+        set: None,
+    },
+    Key {
+        name: "heartbeat-ms",
+        description: "Raft heartbeat interval",
+        get: |s| s.heartbeat_ms.to_string(),
+        set: Some(|s, v| set_ms(&mut s.heartbeat_ms, v)),
+    },
+    Key {
+        name: "election-min-ms",
+        description: "shortest Raft election timeout",
+        get: |s| s.election_min_ms.to_string(),
+        set: Some(|s, v| set_ms(&mut s.election_min_ms, v)),
+    },
+    Key {
+        name: "election-max-ms",
+        description: "longest Raft election timeout; also the lease",
+        get: |s| s.election_max_ms.to_string(),
+        set: Some(|s, v| set_ms(&mut s.election_max_ms, v)),
+    },
+];
+
+#[tonic::async_trait]
+impl settings_server::Settings for Service {
+    async fn get(&self, request: Request<GetSettingsRequest>) -> Result<Response<GetSettingsReply>, Status> {
+        let state = self.state();
+        let one = |key: &Key| Setting {
+            key: key.name.to_owned(),
+            value: (key.get)(state.settings()),
+            description: key.description.to_owned(),
+        };
+        let settings = match request.get_ref().key.as_str() {
+            "" => KEYS.iter().map(one).collect(),
+            name => vec![one(find(name)?)],
+        };
+        Ok(Response::new(GetSettingsReply { settings }))
+    }
+
+    async fn set(&self, request: Request<SetSettingRequest>) -> Result<Response<Changed>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let key = find(&asked.key)?;
+        let set = key.set.ok_or_else(|| {
+            AdminError::new(Kind::Invalid, format!("`{}` cannot be set here", key.name)).hint(key.description)
+        })?;
+        let mut settings = self.state().settings().clone();
+        set(&mut settings, asked.value.trim()).map_err(|why| {
+            AdminError::new(Kind::Invalid, format!("`{}` cannot be `{}`", key.name, asked.value)).because(why)
+        })?;
+        Ok(Response::new(Changed { id: self.change(&call, Command::SetSettings { settings }).await? }))
+    }
+}
+
+fn find(name: &str) -> Result<&'static Key, AdminError> {
+    KEYS.iter().find(|k| k.name == name).ok_or_else(|| {
+        let nearest = KEYS
+            .iter()
+            .max_by(|a, b| strsim::jaro_winkler(a.name, name).total_cmp(&strsim::jaro_winkler(b.name, name)));
+        AdminError::new(Kind::NotFound, format!("there is no setting `{name}`"))
+            .hint(format!("`{}`? `licraft settings get` shows all", nearest.map_or("", |k| k.name)))
+    })
+}
+
+fn set_ms(field: &mut u64, value: &str) -> Result<(), String> {
+    *field = value.parse().map_err(|_| "it must be a number of milliseconds".to_owned())?;
+    Ok(())
+}
+
+fn set_central_url(settings: &mut license::Settings, value: &str) -> Result<(), String> {
+    if !value.is_empty() {
+        let url = url::Url::parse(value).map_err(|e| e.to_string())?;
+        if url.scheme() != "https" || url.host().is_none() {
+            return Err("it must be an https URL, as in https://central.example.com:8444".into());
+        }
+    }
+    settings.central_url = value.to_owned();
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Registration tokens: made here, kept as a hash for look-up and sealed for display.
+
+use crate::admin::caller::rank;
+use crate::admin::error::{AdminError, Kind};
+use crate::admin::find;
+use crate::admin::service::{Call, Service};
+use crate::license::{self, Command, Millis, Role, TOKEN_DAYS, TokenId};
+use crate::pki::{random, seal::Sealer, sha256};
+use crate::proto::admin::*;
+use tonic::{Request, Response, Status};
+
+/// What a token's text is sealed for (the context of `pki::seal`).
+pub const TOKEN_CONTEXT: &str = "registration token";
+
+#[tonic::async_trait]
+impl tokens_server::Tokens for Service {
+    async fn create(&self, request: Request<CreateTokenRequest>) -> Result<Response<CreateTokenReply>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let va = find::virtual_account(&self.state(), &asked.virtual_account.unwrap_or_default())?.id;
+        let sealer = self.sealer()?;
+        let text = random::token();
+        let command = Command::CreateToken {
+            va,
+            hash: sha256(text.as_bytes()),
+            sealed: sealer.seal(TOKEN_CONTEXT, text.as_bytes()),
+            description: asked.description,
+            expires_days: if asked.expires_days == 0 { TOKEN_DAYS } else { asked.expires_days },
+            max_uses: asked.max_uses,
+            export_controlled: asked.export_controlled,
+        };
+        let id = self.change(&call, command).await?;
+        // A repeated call made another text, but the token on record is the first one's.
+        let state = self.state();
+        let token = state.token(TokenId(id));
+        let token = token.ok_or_else(|| AdminError::new(Kind::NotFound, "the token was removed meanwhile"))?;
+        let reply = CreateTokenReply { id, token: reveal(&sealer, token)?, expires_ms: token.expires.0 };
+        Ok(Response::new(reply))
+    }
+
+    async fn list(&self, request: Request<ListTokensRequest>) -> Result<Response<ListTokensReply>, Status> {
+        let (call, asked) = Call::split(request)?;
+        if asked.reveal && rank(call.caller.role) < rank(Role::SystemOperator) {
+            let denied = AdminError::new(Kind::Denied, "a read-only caller may not see the tokens themselves");
+            return Err(denied.hint("leave --reveal out").into());
+        }
+        let sealer = if asked.reveal { Some(self.sealer()?) } else { None };
+        let state = self.state();
+        let mut tokens = Vec::new();
+        for (account, va) in find::virtual_accounts(&state, asked.virtual_account.as_ref())? {
+            for token in state.tokens(va.id) {
+                tokens.push(Token {
+                    id: token.id.0,
+                    account: account.name.clone(),
+                    virtual_account: va.name.clone(),
+                    description: token.description.clone(),
+                    status: status(token, state.meta().now).into(),
+                    created_ms: token.created.0,
+                    created_by: token.created_by.clone(),
+                    expires_ms: token.expires.0,
+                    uses: token.uses,
+                    max_uses: token.max_uses,
+                    export_controlled: token.export_controlled,
+                    token: sealer.as_ref().map(|s| reveal(s, token)).transpose()?.unwrap_or_default(),
+                });
+            }
+        }
+        Ok(Response::new(ListTokensReply { tokens }))
+    }
+
+    async fn revoke(&self, request: Request<RevokeTokenRequest>) -> Result<Response<Changed>, Status> {
+        let (call, asked) = Call::split(request)?;
+        let id = self.change(&call, Command::RevokeToken { token: TokenId(asked.id) }).await?;
+        Ok(Response::new(Changed { id }))
+    }
+}
+
+impl Service {
+    fn sealer(&self) -> Result<Sealer, AdminError> {
+        (self.parts.sealer)().ok_or_else(|| {
+            AdminError::new(Kind::State, "this node has no sealing key").hint("ask a data node of the cluster")
+        })
+    }
+}
+
+fn reveal(sealer: &Sealer, token: &license::Token) -> Result<String, AdminError> {
+    let damaged = |why: String| {
+        AdminError::new(Kind::Internal, format!("token {} cannot be unsealed", token.id))
+            .because(why)
+            .hint("revoke it and create another")
+    };
+    let text = sealer.open(TOKEN_CONTEXT, &token.sealed).map_err(|e| damaged(e.to_string()))?;
+    String::from_utf8(text.to_vec()).map_err(|e| damaged(e.to_string()))
+}
+
+/// As a registration with it would be answered at state time.
+fn status(token: &license::Token, now: Millis) -> TokenStatus {
+    if token.revoked {
+        TokenStatus::Revoked
+    } else if now >= token.expires {
+        TokenStatus::Expired
+    } else if token.max_uses > 0 && token.uses >= token.max_uses {
+        TokenStatus::Exhausted
+    } else {
+        TokenStatus::Active
+    }
+}

@@ -1,0 +1,112 @@
+//! The HTTPS ports of a data node: opened on its own address while it runs, and on the virtual address while it holds
+//! that. The certificate names them all.
+
+use super::identity::NodeIdentity;
+use crate::license::{Millis, Settings};
+use crate::pki::ca::{self, Leaf, Purpose};
+use crate::pki::jws::{Algorithm, SigningKey};
+use crate::pki::tls::{Identity as TlsIdentity, ServerTls};
+use crate::pki::{PkiError, random};
+use crate::product::listener::{Limits, serve_tls};
+use crate::vip::Stage;
+use axum::Router;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use tokio_util::sync::CancellationToken;
+
+/// HTTP/1.1 and HTTP/2, as browsers offer them.
+const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// The certificate that the cluster CA issues for these ports; renewed at every start and change of names.
+const CERTIFICATE_DAYS: u64 = 90;
+/// Connections that wait to be accepted: a burst of products that come back at once.
+const BACKLOG: i32 = 4096;
+
+/// What is served, and where.
+pub struct Ports {
+    pub product: u16,
+    pub gui: u16,
+    pub product_router: Router,
+    pub gui_router: Router,
+    pub tls: ServerTls,
+}
+
+impl Ports {
+    /// A certificate for everything this node may be called: its address, the virtual addresses, the common name.
+    ///
+    /// # Errors
+    /// When the node has no CA, or a name is not allowed in a certificate.
+    pub fn certificate(
+        identity: &NodeIdentity,
+        address: IpAddr,
+        settings: &Settings,
+        now: Millis,
+    ) -> Result<TlsIdentity, PkiError> {
+        let authority = identity.ca.as_ref().ok_or(PkiError::Key("a witness has no CA"))?;
+        let mut hosts = settings.vip.clone();
+        hosts.push(address.to_string());
+        hosts.push(identity.file.name.clone());
+        if !settings.host_common_name.is_empty() {
+            hosts.push(settings.host_common_name.clone());
+        }
+        hosts.sort();
+        hosts.dedup();
+        let common_name = match settings.host_common_name.as_str() {
+            "" => address.to_string(),
+            name => name.to_owned(),
+        };
+        let key = SigningKey::generate(Algorithm::Es256)?;
+        let leaf = Leaf {
+            common_name: common_name.clone(),
+            purpose: Purpose::Server,
+            hosts,
+            uris: Vec::new(),
+            serial: random::bytes(),
+            not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
+            not_after: now.plus(CERTIFICATE_DAYS * Millis::DAY),
+        };
+        let cert = authority.issue_leaf(&ca::csr(&key, &common_name)?, &leaf)?;
+        Ok(TlsIdentity { chain: vec![cert, identity.ca_cert.clone()], key_pkcs8: key.to_pkcs8_der()? })
+    }
+
+    /// # Errors
+    /// When the certificate is unusable.
+    pub fn tls(identity: &TlsIdentity) -> Result<ServerTls, PkiError> {
+        ServerTls::new(identity, ALPN)
+    }
+
+    /// # Errors
+    /// When the certificate is unusable; the old one stays.
+    pub fn renew(&self, identity: &TlsIdentity) -> Result<(), PkiError> {
+        self.tls.renew(identity, ALPN)
+    }
+}
+
+impl Stage for Ports {
+    fn open(&self, addresses: &[IpAddr], until: CancellationToken) -> io::Result<()> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            for (port, router) in [(self.product, &self.product_router), (self.gui, &self.gui_router)] {
+                listeners.push((listen(SocketAddr::new(*address, port))?, router.clone()));
+            }
+        }
+        for (listener, router) in listeners {
+            tokio::spawn(serve_tls(listener, self.tls.clone(), router, Limits::default(), until.clone()));
+        }
+        Ok(())
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let with_address = |e: io::Error| io::Error::new(e.kind(), format!("listening on {address}: {e}"));
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(with_address)?;
+    // Lets a new holder listen while old connections linger; two listeners on one address stay impossible.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into()).map_err(with_address)?;
+    socket.listen(BACKLOG).map_err(with_address)?;
+    tokio::net::TcpListener::from_std(socket.into())
+}

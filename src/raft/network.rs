@@ -1,0 +1,206 @@
+//! openraft's network over [`Peer`]s, with the time-outs that openraft leaves to it.
+
+use super::config::{APPEND_STALL, SNAPSHOT_TIMEOUT};
+use super::core::SnapshotBytes;
+use super::peer::{Append, Connect, Lane, Peer, PeerError};
+use crate::store::{NodeInfo, TypeConfig, Vote};
+use futures::{Stream, StreamExt};
+use openraft::alias::SnapshotOf;
+use openraft::base::{BoxFuture, BoxStream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{RPCOption, RaftNetworkFactory, stream_append_sequential, v2::RaftNetworkV2};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult};
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
+use openraft::{OptionalSend, RPCTypes};
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+type C = TypeConfig;
+
+/// Makes the clients that openraft uses.
+pub(super) struct Network<S> {
+    pub me: u64,
+    pub connect: Arc<dyn Connect>,
+    pub snapshots: Arc<dyn SnapshotBytes<S>>,
+}
+
+impl<S: Send + 'static> Network<S> {
+    fn client(&self, target: u64, node: &NodeInfo, lane: Lane, streaming: bool) -> Client<S> {
+        let peer = self.connect.peer(target, node, lane);
+        Client { me: self.me, target, peer, snapshots: self.snapshots.clone(), streaming }
+    }
+}
+
+impl<S: Send + 'static> RaftNetworkFactory<C> for Network<S> {
+    type Network = Client<S>;
+
+    async fn new_client(&mut self, target: u64, node: &NodeInfo) -> Client<S> {
+        self.client(target, node, Lane::Main, true)
+    }
+
+    /// One heartbeat is one call: a stream for each would cost more than it carries.
+    async fn new_heartbeat_client(&mut self, target: u64, node: &NodeInfo) -> Client<S> {
+        self.client(target, node, Lane::Main, false)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &NodeInfo) -> Client<S> {
+        self.client(target, node, Lane::Snapshot, false)
+    }
+}
+
+/// openraft's client to one node.
+pub(super) struct Client<S> {
+    me: u64,
+    target: u64,
+    peer: Arc<dyn Peer>,
+    snapshots: Arc<dyn SnapshotBytes<S>>,
+    streaming: bool,
+}
+
+impl<S> Client<S> {
+    fn error(&self, action: RPCTypes, timeout: Duration, error: PeerError) -> RPCError<C> {
+        match error {
+            PeerError::Timeout => RPCError::Timeout(Timeout { action, id: self.me, target: self.target, timeout }),
+            PeerError::Broken(why) => RPCError::Network(NetworkError::from_string(why)),
+            // Both back off: a refusal stays until an operator or a membership change acts.
+            PeerError::Unreachable(why) => RPCError::Unreachable(Unreachable::from_string(why)),
+            PeerError::Refused(why) => {
+                tracing::debug!(target = self.target, %why, "the peer refuses");
+                RPCError::Unreachable(Unreachable::from_string(why))
+            }
+        }
+    }
+
+    async fn timed<T>(
+        &self,
+        action: RPCTypes,
+        limit: Duration,
+        call: impl Future<Output = Result<T, PeerError>> + Send,
+    ) -> Result<T, RPCError<C>> {
+        let result = tokio::time::timeout(limit, call).await.unwrap_or(Err(PeerError::Timeout));
+        result.map_err(|e| self.error(action, limit, e))
+    }
+}
+
+impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
+    type SnapshotData = S;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<C>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<C>, RPCError<C>> {
+        let call = self.peer.append(request);
+        self.timed(RPCTypes::AppendEntries, option.hard_ttl(), call).await.map(Into::into)
+    }
+
+    fn stream_append<'s, I>(
+        &'s mut self,
+        input: I,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<C>, RPCError<C>>>, RPCError<C>>>
+    where
+        I: Stream<Item = AppendEntriesRequest<C>> + OptionalSend + Unpin + 'static,
+    {
+        if !self.streaming {
+            return stream_append_sequential(self, input, option);
+        }
+        Box::pin(async move {
+            let sent = Arc::new(AtomicU64::new(0));
+            let counter = sent.clone();
+            let counted = input.inspect(move |_: &Append| {
+                counter.fetch_add(1, Ordering::Relaxed);
+            });
+            let opening = self.peer.append_stream(Box::pin(counted));
+            let replies = self.timed(RPCTypes::AppendEntries, APPEND_STALL, opening).await?;
+            let client = &*self;
+            let watched = watch_stall(replies, sent, APPEND_STALL);
+            let replies = watched.map(move |r| r.map_err(|e| client.error(RPCTypes::AppendEntries, APPEND_STALL, e)));
+            Ok(Box::pin(replies) as BoxStream<'s, _>)
+        })
+    }
+
+    async fn vote(&mut self, ballot: VoteRequest<C>, option: RPCOption) -> Result<VoteResponse<C>, RPCError<C>> {
+        self.timed(RPCTypes::Vote, option.hard_ttl(), self.peer.vote(ballot)).await
+    }
+
+    async fn pre_vote(&mut self, ballot: VoteRequest<C>, option: RPCOption) -> Result<VoteResponse<C>, RPCError<C>> {
+        self.timed(RPCTypes::Vote, option.hard_ttl(), self.peer.pre_vote(ballot)).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<C, S>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<C>, StreamingError<C>> {
+        let data = self.snapshots.read(snapshot.snapshot).await.map_err(|e| {
+            StreamingError::Network(NetworkError::from_string(format!("cannot read the snapshot: {e}")))
+        })?;
+        let call = self.peer.snapshot(vote, snapshot.meta, data);
+        tokio::select! {
+            result = self.timed(RPCTypes::InstallSnapshot, SNAPSHOT_TIMEOUT, call) => {
+                Ok(SnapshotResponse::new(result?))
+            }
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<C>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<C>, RPCError<C>> {
+        self.timed(RPCTypes::TransferLeader, option.hard_ttl(), self.peer.transfer(request)).await
+    }
+}
+
+/// Ends `replies` with a time-out when a request stays unanswered for `limit` to twice `limit`. A stream with nothing
+/// to answer may idle for ever.
+fn watch_stall<T: Send + 'static>(
+    replies: BoxStream<'static, Result<T, PeerError>>,
+    sent: Arc<AtomicU64>,
+    limit: Duration,
+) -> impl Stream<Item = Result<T, PeerError>> + Send {
+    futures::stream::unfold(Some((replies, 0)), move |state| {
+        let sent = sent.clone();
+        async move {
+            let (mut replies, answered) = state?;
+            loop {
+                let before = sent.load(Ordering::Relaxed);
+                match tokio::time::timeout(limit, replies.next()).await {
+                    Ok(Some(Ok(reply))) => return Some((Ok(reply), Some((replies, answered + 1)))),
+                    Ok(Some(Err(error))) => return Some((Err(error), None)),
+                    Ok(None) => return None,
+                    Err(_) if before > answered => return Some((Err(PeerError::Timeout), None)),
+                    Err(_) => {}
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_ends_only_when_an_answer_is_due() {
+        let sent = Arc::new(AtomicU64::new(0));
+        let limit = Duration::from_millis(20);
+        let (tx, rx) = tokio::sync::mpsc::unbounded_channel::<Result<u8, PeerError>>();
+        let replies = Box::pin(tokio_stream::wrappers::UnboundedReceiverStream::new(rx));
+        let mut watched = Box::pin(watch_stall(replies, sent.clone(), limit));
+        // Nothing is due: it idles over many limits.
+        assert!(tokio::time::timeout(limit * 5, watched.next()).await.is_err());
+        sent.store(1, Ordering::Relaxed);
+        tx.send(Ok(7)).unwrap();
+        assert!(matches!(watched.next().await, Some(Ok(7))));
+        sent.store(2, Ordering::Relaxed);
+        assert!(matches!(watched.next().await, Some(Err(PeerError::Timeout))));
+        assert!(watched.next().await.is_none());
+    }
+}

@@ -1,0 +1,124 @@
+//! What this node knows of the others: it asks each for its report at a steady pace.
+
+use super::clock::Clock;
+use super::peer::{Connect, Lane, NodeReport, Peer};
+use crate::store::NodeInfo;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How often each peer is asked. Status shows ages in milliseconds from heartbeats; this is for the slower facts.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// A peer that has not answered for this long says nothing about clocks any more.
+const CLOCK_FRESH: Duration = Duration::from_secs(60);
+
+/// The last that was heard of a peer.
+#[derive(Clone, Debug)]
+pub struct PeerView {
+    pub info: NodeInfo,
+    /// Its last report, with when it arrived.
+    pub report: Option<(NodeReport, std::time::Instant)>,
+    /// Its wall clock minus ours, milliseconds, as of that report.
+    pub clock_offset_ms: i64,
+    /// Round trip of that report.
+    pub round_trip: Duration,
+    /// Why the last question was not answered.
+    pub trouble: Option<String>,
+}
+
+/// All peers of this node.
+pub struct Peers {
+    views: RwLock<BTreeMap<u64, PeerView>>,
+    /// Kept beside the views so that stamping takes no lock: how many clocks are known and how many of them agree.
+    known: AtomicUsize,
+    agree: AtomicUsize,
+}
+
+impl Peers {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { views: RwLock::default(), known: AtomicUsize::new(0), agree: AtomicUsize::new(0) })
+    }
+
+    /// A copy of what is known now.
+    #[must_use]
+    pub fn views(&self) -> BTreeMap<u64, PeerView> {
+        self.views.read().clone()
+    }
+
+    /// (peers whose clock agrees with ours, peers whose clock is known).
+    pub(super) fn clock_agreement(&self, _tolerance_ms: u64) -> (usize, usize) {
+        (self.agree.load(Ordering::Relaxed), self.known.load(Ordering::Relaxed))
+    }
+
+    fn recount(&self, tolerance_ms: u64) {
+        let views = self.views.read();
+        let fresh = views.values().filter(|v| v.report.as_ref().is_some_and(|(_, at)| at.elapsed() < CLOCK_FRESH));
+        let (mut known, mut agree) = (0, 0);
+        for view in fresh {
+            known += 1;
+            agree += usize::from(view.clock_offset_ms.unsigned_abs() <= tolerance_ms);
+        }
+        self.known.store(known, Ordering::Relaxed);
+        self.agree.store(agree, Ordering::Relaxed);
+    }
+
+    /// Asks the peers that `members` names, until `stop`.
+    pub(super) async fn ask(
+        self: Arc<Self>,
+        connect: Arc<dyn Connect>,
+        clock: Arc<dyn Clock>,
+        members: impl Fn() -> BTreeMap<u64, NodeInfo> + Send + 'static,
+        tolerance_ms: u64,
+        stop: CancellationToken,
+    ) {
+        let mut handles: BTreeMap<u64, (NodeInfo, Arc<dyn Peer>)> = BTreeMap::new();
+        while !stop.is_cancelled() {
+            let members = members();
+            handles.retain(|id, (info, _)| members.get(id) == Some(&*info));
+            self.views.write().retain(|id, _| members.contains_key(id));
+            for (id, info) in members {
+                handles.entry(id).or_insert_with(|| (info.clone(), connect.peer(id, &info, Lane::Main)));
+            }
+            let questions = handles.iter().map(|(id, (info, peer))| self.ask_one(*id, info, peer, &*clock));
+            tokio::select! {
+                _ = futures::future::join_all(questions) => self.recount(tolerance_ms),
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ASK_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn ask_one(&self, id: u64, info: &NodeInfo, peer: &Arc<dyn Peer>, clock: &dyn Clock) {
+        let asked = Instant::now();
+        let answer = tokio::time::timeout(ASK_EVERY, peer.report()).await;
+        let round_trip = asked.elapsed();
+        let mut views = self.views.write();
+        let view = views.entry(id).or_insert_with(|| PeerView {
+            info: info.clone(),
+            report: None,
+            clock_offset_ms: 0,
+            round_trip: Duration::ZERO,
+            trouble: None,
+        });
+        view.info.clone_from(info);
+        match answer {
+            Ok(Ok(report)) => {
+                // The peer read its clock about half a round trip ago.
+                let ours = clock.now().0.saturating_sub(u64::try_from(round_trip.as_millis()).unwrap_or(0) / 2);
+                view.clock_offset_ms = i64::try_from(i128::from(report.wall.0) - i128::from(ours)).unwrap_or(i64::MAX);
+                view.round_trip = round_trip;
+                view.report = Some((report, Instant::now().into_std()));
+                view.trouble = None;
+            }
+            Ok(Err(error)) => view.trouble = Some(error.to_string()),
+            Err(_) => view.trouble = Some("no answer in time".to_owned()),
+        }
+    }
+}

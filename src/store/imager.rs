@@ -1,0 +1,140 @@
+//! The image thread: at intervals it writes what changed to the image, and then lets the log be purged.
+
+use super::dir::DataDir;
+use super::health::Health;
+use super::image::{Image, ImageError, Position};
+use super::log::LogStore;
+use super::metrics::StoreMetrics;
+use crate::license::{Changes, State};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How often free space is measured.
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was applied since the image was written.
+pub(super) struct Pending {
+    pub state: Arc<State>,
+    pub changes: Changes,
+    pub position: Position,
+    /// Commands since the image: what a restart would replay.
+    pub commands: usize,
+}
+
+pub(super) enum Order {
+    /// The replay has grown long: write now.
+    Wake,
+    /// Replace the whole image.
+    Replace {
+        state: Arc<State>,
+        position: Position,
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    /// Write what is pending and reply.
+    Flush(oneshot::Sender<()>),
+    Stop,
+}
+
+pub(super) struct Imager {
+    pub dir: Arc<DataDir>,
+    /// None only while it is replaced.
+    pub image: Option<Image>,
+    pub written: Position,
+    pub pending: Arc<Mutex<Pending>>,
+    pub orders: Receiver<Order>,
+    pub log: LogStore,
+    pub interval: Duration,
+    pub health: Arc<Health>,
+    pub metrics: Arc<StoreMetrics>,
+}
+
+impl Imager {
+    pub(super) fn run(mut self) {
+        let (mut written, mut measured) = (Instant::now(), Instant::now());
+        loop {
+            let wait = self.interval.saturating_sub(written.elapsed()).min(DISK_INTERVAL);
+            let order = self.orders.recv_timeout(wait);
+            if measured.elapsed() >= DISK_INTERVAL {
+                self.health.measure(self.dir.root());
+                measured = Instant::now();
+            }
+            let stop = matches!(order, Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected));
+            let due = !matches!(order, Err(RecvTimeoutError::Timeout)) || written.elapsed() >= self.interval;
+            let result = if due { self.write() } else { Ok(()) };
+            if due {
+                written = Instant::now();
+            }
+            let result = result.and_then(|()| match order {
+                Ok(Order::Replace { state, position, done }) => self.replace(&state, position, done),
+                Ok(Order::Flush(done)) => {
+                    let _ = done.send(());
+                    Ok(())
+                }
+                _ => Ok(()),
+            });
+            if let Err(error) = result {
+                let dir = self.dir.image();
+                return self.health.fail(format!("cannot write the image of the state in {}: {error}", dir.display()));
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), ImageError> {
+        let (state, changes, position) = {
+            let mut pending = self.pending.lock();
+            if pending.position == self.written {
+                return Ok(());
+            }
+            pending.commands = 0;
+            (pending.state.clone(), std::mem::take(&mut pending.changes), pending.position.clone())
+        };
+        let image = self.image.as_mut().expect("only `replace` takes it, and puts one back or ends the thread");
+        let started = Instant::now();
+        let records = image.write(&state, &changes, &position)?;
+        self.metrics.image_writes.fetch_add(1, Relaxed);
+        self.metrics.image_records.fetch_add(records as u64, Relaxed);
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.metrics.image_write_us.store(took, Relaxed);
+        self.wrote(position);
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        state: &Arc<State>,
+        position: Position,
+        done: oneshot::Sender<Result<(), String>>,
+    ) -> Result<(), ImageError> {
+        let image = self.image.take().expect("only `replace` takes it, and puts one back or ends the thread");
+        match image.replace(state, &position) {
+            Ok(image) => {
+                self.image = Some(image);
+                let mut pending = self.pending.lock();
+                *pending =
+                    Pending { state: state.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
+                drop(pending);
+                self.wrote(position);
+                let _ = done.send(Ok(()));
+                Ok(())
+            }
+            Err(error) => {
+                let _ = done.send(Err(error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    fn wrote(&mut self, position: Position) {
+        if let Some(applied) = &position.applied {
+            self.log.covered(applied.index);
+        }
+        self.written = position;
+    }
+}
