@@ -58,7 +58,8 @@ impl Program {
     /// # Errors
     /// When it fails; with its own words.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
-        let output = self.command(args).output().await.with_context(|| format!("running licraft {}", args.join(" ")))?;
+        let output =
+            self.command(args).output().await.with_context(|| format!("running licraft {}", args.join(" ")))?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);

@@ -81,6 +81,7 @@ impl Imager {
                 return self.health.fail(format!("cannot write the image of the state in {}: {error}", dir.display()));
             }
             if stop {
+                self.image.take().into_iter().for_each(Image::close);
                 return;
             }
         }

@@ -85,10 +85,11 @@ impl Index {
         Some(LogId { leader_id: *leader_id, index })
     }
 
-    /// First entry, first entry of each later leader and last entry within `range`.
+    /// The last entry of each leader within `range`. (openraft documents the first entries, but its own default and
+    /// all that uses the list take the last ones.)
     pub(super) fn key_log_ids(&self, range: Range<u64>) -> Vec<LogId> {
-        let starts = self.leaders.iter().map(|(first, _)| *first).filter(|first| range.contains(first));
-        let mut indexes: Vec<u64> = [range.start].into_iter().chain(starts).chain([range.end - 1]).collect();
+        let lasts = self.leaders.iter().skip(1).map(|(first, _)| first - 1).chain([range.end - 1]);
+        let mut indexes: Vec<u64> = lasts.filter(|last| range.contains(last)).collect();
         indexes.dedup();
         indexes.into_iter().filter_map(|index| self.log_id(index)).collect()
     }
@@ -219,10 +220,10 @@ mod tests {
     #[test]
     fn leaders_follow_truncation_and_purge() {
         let mut index = filled();
-        assert_eq!(index.key_log_ids(1..6), [id(1, 1), id(2, 3), id(4, 4), id(4, 5)]);
+        assert_eq!(index.key_log_ids(1..6), [id(1, 2), id(2, 3), id(4, 5)]);
         index.truncate_after(Some(&id(2, 3)));
         assert_eq!(index.last_log_id(), Some(id(2, 3)));
-        assert_eq!(index.key_log_ids(1..4), [id(1, 1), id(2, 3)]);
+        assert_eq!(index.key_log_ids(1..4), [id(1, 2), id(2, 3)]);
         index.purge(id(1, 1));
         assert_eq!(index.range(), 2..4);
         assert_eq!(index.key_log_ids(2..4), [id(1, 2), id(2, 3)]);
