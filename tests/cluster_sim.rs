@@ -69,7 +69,9 @@ async fn storm(seed: u64, witnesses: &[u64]) {
         match rng.random_range(0..5) {
             0 => sim.net.isolate(rng.random_range(1..=3), &[1, 2, 3]),
             1 => sim.net.cut(rng.random_range(1..=3), rng.random_range(1..=3)),
-            2 if std::env::var_os("NOLOSS").is_none() => sim.net.weather(rng.random_range(0..10), rng.random_range(0..8)),
+            2 if std::env::var_os("NOLOSS").is_none() => {
+                sim.net.weather(rng.random_range(0..10), rng.random_range(0..8))
+            }
             3 if std::env::var_os("NORESTART").is_none() => {
                 let id = rng.random_range(1..=3);
                 sim.stop(id).await;
@@ -266,10 +268,7 @@ async fn only_members_speak_and_only_for_themselves() {
         inbound.check(&Header { from: 3, ..header.clone() }) == Err(Refusal::NotMember { node: 3 })
     })
     .await;
-    assert!(matches!(
-        first.membership().add_learner(3, info(3, true)).await,
-        Err(MembershipError::UsedId(3))
-    ));
+    assert!(matches!(first.membership().add_learner(3, info(3, true)).await, Err(MembershipError::UsedId(3))));
     let vote = Vote { leader_id: LeaderId { term: 99, node_id: 1 }, committed: true };
     let append = Append { vote, prev_log_id: None, entries: vec![], leader_commit: None };
     assert!(matches!(inbound.append(3, append).await, Err(PeerError::Refused(Refusal::NotYours { .. }))));

@@ -33,8 +33,8 @@ pub struct Connect {
     #[arg(long, env = "LICRAFT_IDENTITY", global = true, value_name = "FILE", help_heading = "Connection")]
     identity: Option<PathBuf>,
     /// The cluster's CA certificate (PEM), for https.
-    #[arg(long, env = "LICRAFT_CA", global = true, value_name = "FILE", help_heading = "Connection")]
-    ca: Option<PathBuf>,
+    #[arg(long, env = "LICRAFT_CLUSTER_CA", global = true, value_name = "FILE", help_heading = "Connection")]
+    cluster_ca: Option<PathBuf>,
 }
 
 /// One place to find a node at.
@@ -93,8 +93,8 @@ impl Connect {
     }
 
     async fn open_https(&self, host: &str, port: u16) -> Result<Channel, CliError> {
-        let (Some(identity), Some(ca)) = (&self.identity, &self.ca) else {
-            return Err(CliError::usage("an https endpoint needs --identity FILE and --ca FILE")
+        let (Some(identity), Some(ca)) = (&self.identity, &self.cluster_ca) else {
+            return Err(CliError::usage("an https endpoint needs --identity FILE and --cluster-ca FILE")
                 .hint("copy the admin identity and the cluster's CA here, or run the command on a node"));
         };
         let config = client_config(identity, ca)?;

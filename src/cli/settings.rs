@@ -27,11 +27,13 @@ enum Verb {
         key: Option<String>,
     },
     /// Change a setting.
-    #[command(after_help = "Examples:\n  licraft settings set host-common-name licenses.example.com")]
+    #[command(after_help = "Examples:
+  licraft settings set host-common-name licenses.example.com
+  licraft settings set vendor-root @vendor-root.pem")]
     Set {
         /// Name of the setting.
         key: String,
-        /// New value; '' empties it.
+        /// New value; '' empties it, @FILE takes it from a file.
         value: String,
     },
 }
@@ -46,6 +48,11 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         }
         Verb::Set { key, value } => {
             let done = format!("{key} is `{value}` now.");
+            let value = match value.strip_prefix('@') {
+                None => value,
+                Some(file) => std::fs::read_to_string(file)
+                    .map_err(|e| CliError::failed(format!("{file} cannot be read")).because(e.to_string()))?,
+            };
             let asked = SetSettingRequest { key, value };
             client.call(asked, |c, r| async move { SettingsClient::new(c).set(r).await }).await?;
             context.done(&done, 0);

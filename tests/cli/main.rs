@@ -16,7 +16,7 @@ pub fn licraft() -> Command {
     Command::new(env!("CARGO_BIN_EXE_licraft"))
         .env_remove("LICRAFT_ENDPOINT")
         .env_remove("LICRAFT_IDENTITY")
-        .env_remove("LICRAFT_CA")
+        .env_remove("LICRAFT_CLUSTER_CA")
         .timeout(Duration::from_secs(60))
 }
 

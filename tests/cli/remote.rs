@@ -89,7 +89,13 @@ fn remote_administrators_do_what_their_role_allows() {
     let run = |name: &str, args: &[&str]| {
         let (identity, ca) = site.files(&node, name);
         let endpoint = format!("https://{address}");
-        licraft().args(["--endpoint", &endpoint, "--identity"]).arg(identity).arg("--ca").arg(ca).args(args).assert()
+        licraft()
+            .args(["--endpoint", &endpoint, "--identity"])
+            .arg(identity)
+            .arg("--cluster-ca")
+            .arg(ca)
+            .args(args)
+            .assert()
     };
     assert!(stdout(&run("viewer", &["account", "list"]).success()).contains("TEST"));
     let denied = run("viewer", &["token", "create"]).code(1);
