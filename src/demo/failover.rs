@@ -40,7 +40,7 @@ pub async fn prove(scene: &mut Scene) -> Result<()> {
     done(&format!("{} came back as standby by itself", first.name));
 
     let socket = path(scene.plan.socket(other));
-    let said = scene.program.json(&["--socket", &socket, "ha", "switchover", "--to", first.name, "--yes"]).await?;
+    let said = scene.program.json(&["--socket", &socket, "ha", "switchover", "--to", first.name]).await?;
     let gap_ms = said["gap_ms"].as_u64().or_else(|| said[0]["gap_ms"].as_u64()).unwrap_or_default();
     scene.until(first, &["ha", "status"], "the switch back", |s| s["vip"]["holder"] == first.name).await?;
     done(&format!("switched back to {}: {gap_ms} ms without service", first.name));

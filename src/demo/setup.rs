@@ -113,7 +113,7 @@ async fn account(scene: &mut Scene) -> Result<()> {
     let bound = ["--smart-account", SMART_ACCOUNT, "--virtual-account", VIRTUAL_ACCOUNT, "--requested-by", "admin"];
     scene.program.run(&[&["--socket", &socket, "account", "request", ACCOUNT][..], &bound].concat()).await?;
     scene.program.run(&["--socket", &socket, "account", "approve", ACCOUNT]).await?;
-    let active = |list: &Value| list[0]["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case("active"));
+    let active = |list: &Value| list[0]["account_status"] == "active";
     scene.until(primary, &["account", "list"], "an active account", active).await?;
     scene.program.run(&["--socket", &socket, "sync", "now", "--account", ACCOUNT]).await?;
     done("account TEST approved, registered with central and synchronized");

@@ -4,6 +4,7 @@ use super::config::{APPEND_STALL, SNAPSHOT_TIMEOUT};
 use super::core::SnapshotBytes;
 use super::peer::{Append, Connect, Lane, Peer, PeerError};
 use crate::store::{NodeInfo, TypeConfig, Vote};
+use futures::task::AtomicWaker;
 use futures::{Stream, StreamExt};
 use openraft::alias::SnapshotOf;
 use openraft::base::{BoxFuture, BoxStream};
@@ -12,9 +13,12 @@ use openraft::network::{RPCOption, RaftNetworkFactory, stream_append_sequential,
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 use openraft::{OptionalSend, RPCTypes};
+use parking_lot::Mutex;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 type C = TypeConfig;
@@ -113,11 +117,15 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
             let counted = input.inspect(move |_: &Append| {
                 counter.fetch_add(1, Ordering::Relaxed);
             });
-            let opening = self.peer.append_stream(Box::pin(counted));
+            let (requests, revoke) = Revocable::new(Box::pin(counted));
+            let opening = self.peer.append_stream(Box::pin(requests));
             let replies = self.timed(RPCTypes::AppendEntries, APPEND_STALL, opening).await?;
             let client = &*self;
             let watched = watch_stall(replies, sent, APPEND_STALL);
-            let replies = watched.map(move |r| r.map_err(|e| client.error(RPCTypes::AppendEntries, APPEND_STALL, e)));
+            let replies = watched.map(move |r| {
+                let _until_dropped = &revoke;
+                r.map_err(|e| client.error(RPCTypes::AppendEntries, APPEND_STALL, e))
+            });
             Ok(Box::pin(replies) as BoxStream<'s, _>)
         })
     }
@@ -158,6 +166,42 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
     }
 }
 
+struct Requests {
+    stream: Mutex<Option<BoxStream<'static, Append>>>,
+    reader: AtomicWaker,
+}
+
+/// The requests of one append stream, taken back when openraft drops the replies. All streams to a node draw from one
+/// shared position, so a sender that lingers after its stream was given up would take requests from the next one.
+struct Revocable(Arc<Requests>);
+
+/// Takes the requests back when dropped.
+struct Revoke(Arc<Requests>);
+
+impl Revocable {
+    fn new(stream: BoxStream<'static, Append>) -> (Self, Revoke) {
+        let requests = Arc::new(Requests { stream: Mutex::new(Some(stream)), reader: AtomicWaker::new() });
+        (Self(requests.clone()), Revoke(requests))
+    }
+}
+
+impl Stream for Revocable {
+    type Item = Append;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Append>> {
+        self.0.reader.register(cx.waker());
+        self.0.stream.lock().as_mut().map_or(Poll::Ready(None), |stream| stream.poll_next_unpin(cx))
+    }
+}
+
+impl Drop for Revoke {
+    fn drop(&mut self) {
+        let stream = self.0.stream.lock().take();
+        drop(stream);
+        self.0.reader.wake();
+    }
+}
+
 /// Ends `replies` with a time-out when a request stays unanswered for `limit` to twice `limit`. A stream with nothing
 /// to answer may idle for ever.
 fn watch_stall<T: Send + 'static>(
@@ -186,6 +230,15 @@ fn watch_stall<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn requests_are_taken_back_with_the_replies() {
+        let (mut requests, revoke) = Revocable::new(Box::pin(futures::stream::pending()));
+        let lingering = tokio::spawn(async move { requests.next().await.is_none() });
+        tokio::task::yield_now().await;
+        drop(revoke);
+        assert!(lingering.await.unwrap(), "a request went out on a stream that was given up");
+    }
 
     #[tokio::test]
     async fn a_stream_ends_only_when_an_answer_is_due() {

@@ -233,6 +233,8 @@ pub fn info(id: u64, witness: bool) -> NodeInfo {
 
 impl Sim {
     pub async fn form(seed: u64, count: u64, witnesses: &[u64]) -> Self {
+        // With RUST_LOG set, what openraft does; a second cluster finds it set up.
+        let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
         let guards: Arc<Mutex<BTreeMap<u64, LeaseGuard>>> = Arc::default();
         let (two_serving, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let watcher = {
