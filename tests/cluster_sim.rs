@@ -266,10 +266,7 @@ async fn only_members_speak_and_only_for_themselves() {
         inbound.check(&Header { from: 3, ..header.clone() }) == Err(Refusal::NotMember { node: 3 })
     })
     .await;
-    assert!(matches!(
-        first.membership().add_learner(3, info(3, true)).await,
-        Err(MembershipError::UsedId(3))
-    ));
+    assert!(matches!(first.membership().add_learner(3, info(3, true)).await, Err(MembershipError::UsedId(3))));
     let vote = Vote { leader_id: LeaderId { term: 99, node_id: 1 }, committed: true };
     let append = Append { vote, prev_log_id: None, entries: vec![], leader_commit: None };
     assert!(matches!(inbound.append(3, append).await, Err(PeerError::Refused(Refusal::NotYours { .. }))));

@@ -279,14 +279,16 @@ impl Sim {
     pub async fn start(&mut self, id: u64) {
         let witness = self.witnesses.contains(&id);
         let auth: Option<Arc<dyn BatchAuth>> = (!witness).then(|| Arc::new(TestAuth(9)) as _);
-        let options = StoreOptions { auth: auth.clone(), segment_bytes: 1 << 20, disk_reserve_bytes: 0, ..Default::default() };
+        let options =
+            StoreOptions { auth: auth.clone(), segment_bytes: 1 << 20, disk_reserve_bytes: 0, ..Default::default() };
         let (log, machine, store) = Store::open(&self.dir.path().join(id.to_string()), options).unwrap();
         let mut options = ReplicaOptions::new(id, CLUSTER.into(), EPOCH, info(id, witness));
         options.auth = auth;
         options.timings = self.timings;
         let connect = Arc::new(Wire { net: self.net.clone(), me: id, timings: self.timings });
         let transport = Transport::InProcess { connect };
-        let replica = Replica::start(options, StoreParts::new(log.clone(), machine, store.clone()), transport).await.unwrap();
+        let replica =
+            Replica::start(options, StoreParts::new(log.clone(), machine, store.clone()), transport).await.unwrap();
         self.net.nodes.lock().unwrap().insert(id, replica.inbound());
         self.guards.lock().unwrap().insert(id, replica.guard());
         self.nodes.insert(id, Node { replica, store, log });
@@ -316,7 +318,10 @@ impl Sim {
         let one = |(id, n): (&u64, &Node)| {
             let s = n.replica.status();
             let log = n.stretches();
-            format!("\n{id}:{log} {:?} log {:?} applied {:?} voters {:?} {:?}", s.role, s.last_log, s.last_applied, s.voters, s.trouble)
+            format!(
+                "\n{id}:{log} {:?} log {:?} applied {:?} voters {:?} {:?}",
+                s.role, s.last_log, s.last_applied, s.voters, s.trouble
+            )
         };
         self.nodes.iter().map(one).collect()
     }
