@@ -454,7 +454,7 @@ command = ["/usr/local/sbin/fence-peer"]
     fn unknown_keys_name_the_line_and_the_nearest_key() {
         assert_eq!(
             problem(&FULL.replace("interface =", "interfaces =")),
-            "line 15: `interfaces` is not a known key; did you mean `interface`?"
+            "line 16: `interfaces` is not a known key; did you mean `interface`?"
         );
         assert_eq!(
             problem(&format!("{MINIMAL}[metric]\nlisten = \"127.0.0.1:9440\"\n")),

@@ -1,15 +1,199 @@
-//! The composition root of `licraft node`.
+//! The composition root of `licraft node`: the one place that sees every room.
 
-use crate::config::Config;
+use crate::admin::{self, AdminError, Kind, Peer, Route};
+use crate::config::{Config, NodeRole};
+use crate::gui;
+use crate::ha::control::Control;
+use crate::ha::desk::JoinDesk;
+use crate::ha::running::{Served, active_name};
+use crate::ha::shared::Shared;
+use crate::pki::tls::{self, NodeTls};
+use crate::product::wall_clock;
+use crate::raft::Ledger;
+use crate::telemetry::{self, LogFormat};
+use crate::vip::Guard;
+use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Runs the node that the file describes until it is told to stop; `check` only validates the file.
-pub fn run(path: &Path, check: bool) -> anyhow::Result<ExitCode> {
+///
+/// # Errors
+/// When the file is unusable, or the node cannot start.
+pub fn run(path: &Path, check: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
     if check {
         println!("{} is a usable node file for {}.", path.display(), config.name);
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!("running a node is not built yet")
+    telemetry::init_logs(LogFormat::Text);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<ExitCode> {
+    let shared = Shared::new(config, wall_clock());
+    let config = &shared.config;
+    let control = Control::new(shared.clone());
+    // The pages are set once, before anything runs.
+    let _ = shared.pages.set(pages(&shared, &control));
+    let stop = CancellationToken::new();
+    let metrics = telemetry::serve_metrics(config.metrics.listen, shared.metrics.clone(), stop.child_token());
+    let metrics = tokio::spawn(metrics);
+    if let Some(folder) = config.admin.socket.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let (incoming, _socket) = admin::unix(&config.admin.socket).context("opening the admin socket")?;
+    let parts = admin_parts(&shared, &control);
+    let service = tokio::spawn(admin::serve(parts.clone(), incoming, stop.clone().cancelled_owned()));
+    control.resume().await.context("starting this node's part in the cluster")?;
+    let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
+    tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
+
+    let why = wait_for_end(&shared).await?;
+    control.shutdown().await;
+    stop.cancel();
+    service.await.context("ending the admin service")?.context("serving the admin socket")?;
+    door.await.context("ending the admin port")?;
+    metrics.await.context("ending the metrics listener")?.context("serving metrics")?;
+    match why {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => anyhow::bail!("{why}"),
+    }
+}
+
+/// Waits for a signal to end, or for something that leaves no other way; gives why in that case.
+async fn wait_for_end(shared: &Shared) -> Result<Option<String>> {
+    let mut fatal = shared.fatal.subscribe();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(None),
+        _ = interrupt.recv() => Ok(None),
+        why = fatal.wait_for(Option::is_some) => Ok(why.ok().and_then(|w| w.clone())),
+    }
+}
+
+fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
+    let sealer = {
+        let control = control.clone();
+        move || control.current().and_then(|running| running.identity.sealer.clone())
+    };
+    admin::Parts {
+        ledger: shared.ledger.clone(),
+        cluster: control.clone(),
+        sync: control.clone(),
+        forwarder: Arc::new(Forward { shared: shared.clone(), control: control.clone() }),
+        sealer: Arc::new(sealer),
+    }
+}
+
+fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pages {
+    let (shared, control) = (Arc::downgrade(shared), control.clone());
+    Box::new(move |served: Served| match shared.upgrade() {
+        Some(shared) => gui::router(gui::GuiContext {
+            ledger: shared.ledger.clone(),
+            cluster: control.clone(),
+            serving: Arc::new(move || served.serving_until().is_some()),
+            vip_url: Arc::new(move || vip_url(&shared)),
+        }),
+        None => axum::Router::new(),
+    })
+}
+
+/// Base URL of the pages at the virtual address.
+fn vip_url(shared: &Shared) -> Option<String> {
+    let state = shared.ledger.state();
+    let address = state.settings().vip.first()?.parse::<std::net::IpAddr>().ok()?;
+    Some(format!("https://{}", std::net::SocketAddr::new(address, shared.config.https.gui.port())))
+}
+
+/// Serves the admin port (mutual TLS) and pairing on it, while this node takes part in a cluster.
+async fn door(shared: Arc<Shared>, control: Arc<Control>, parts: admin::Parts, stop: CancellationToken) {
+    let mut running = control.watch();
+    while !stop.is_cancelled() {
+        let now = running.borrow_and_update().clone();
+        if let Some(now) = now {
+            let (cluster_id, tls) = (now.identity.file.cluster_id.clone(), now.node_tls.clone());
+            let desk = Arc::new(JoinDesk::new(&shared, now.identity.clone()));
+            drop(now);
+            let ended = stop.child_token();
+            let served = admin_port(shared.clone(), parts.clone(), cluster_id, tls, desk, ended.clone());
+            let task = tokio::spawn(served);
+            tokio::select! {
+                _ = running.changed() => {}
+                () = stop.cancelled() => {}
+            }
+            ended.cancel();
+            if let Ok(Err(error)) = task.await {
+                tracing::error!(%error, "the admin port does not work; other nodes cannot pass calls on to this one");
+            }
+        } else {
+            tokio::select! {
+                _ = running.changed() => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+async fn admin_port(
+    shared: Arc<Shared>,
+    parts: admin::Parts,
+    cluster_id: String,
+    tls: NodeTls,
+    desk: Arc<JoinDesk>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let listen = shared.config.admin.listen;
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    let source = Arc::new(move || tls.server());
+    let identify = Arc::new(move |leaf: &[u8]| identify(&shared, &cluster_id, leaf));
+    let incoming = admin::tls(listener, source, identify, Some(desk));
+    admin::serve(parts, incoming, stop.cancelled_owned()).await.context("serving the admin port")
+}
+
+/// Where calls about licensing are answered now.
+struct Forward {
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+}
+
+impl admin::Forwarder for Forward {
+    fn route(&self) -> Route {
+        let Some(running) = self.control.current() else {
+            return Route::Nowhere(self.control.not_running());
+        };
+        if running.replica.guard().serving_until().is_some() {
+            return Route::Here;
+        }
+        let nobody = || {
+            Route::Nowhere(
+                AdminError::new(Kind::NoActiveNode, "no node is active now")
+                    .hint("look at `licraft ha status`; while roles change, repeat the command in a second"),
+            )
+        };
+        let Some(active) = active_name(&running.replica) else { return nobody() };
+        let members = running.replica.membership().members();
+        let Some(info) = members.into_values().find(|info| info.name == active) else { return nobody() };
+        let (Ok(address), config) = (info.public_address.parse::<std::net::IpAddr>(), &self.shared.config) else {
+            return nobody();
+        };
+        // Every node uses the same admin port.
+        let address = std::net::SocketAddr::new(address, config.admin.listen.port());
+        let name = rustls_pki_types::ServerName::from(address.ip());
+        Route::To(admin::channel(address.to_string(), name, running.node_tls.client()))
+    }
+}
+
+/// Whose certificate it is that opens an admin connection: so far only nodes of this cluster have one.
+#[must_use]
+pub fn identify(shared: &Shared, cluster_id: &str, leaf: &[u8]) -> Option<Peer> {
+    let (node_id, cluster) = tls::node_of_certificate(leaf).ok()?;
+    let state = shared.ledger.state();
+    let member = state.member(node_id).filter(|m| !m.retired && cluster == cluster_id)?;
+    let role_fits = !member.witness || shared.config.role == NodeRole::Data;
+    role_fits.then(|| Peer::Node { name: member.name.clone() })
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake};
 use tokio_util::either::Either;
 
 /// Members of this group may administer the machine's node.
@@ -30,6 +30,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub type Identify = Arc<dyn Fn(&[u8]) -> Option<Peer> + Send + Sync>;
 /// The server's current TLS configuration; it must ask for client certificates and offer `h2`.
 pub type TlsSource = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// Takes connections on the admin port that ask for another protocol by ALPN (RFC 7301), before their handshake.
+pub trait Aside: Send + Sync + 'static {
+    /// The protocol's ALPN name.
+    fn alpn(&self) -> &'static [u8];
+    /// Ends the handshake in its own way and serves the connection.
+    fn take(&self, hello: StartHandshake<TcpStream>);
+}
 
 /// An accepted admin connection with a proven other end.
 pub struct Connection {
@@ -124,10 +132,10 @@ async fn accept_unix(listener: UnixListener, tx: mpsc::Sender<io::Result<Connect
     }
 }
 
-/// Accepts mutual TLS on `listener` from whom `identify` knows.
-pub fn tls(listener: TcpListener, config: TlsSource, identify: Identify) -> Incoming {
+/// Accepts mutual TLS on `listener` from whom `identify` knows; what asks for `aside`'s protocol goes there.
+pub fn tls(listener: TcpListener, config: TlsSource, identify: Identify, aside: Option<Arc<dyn Aside>>) -> Incoming {
     let (tx, rx) = mpsc::channel(1);
-    tokio::spawn(accept_tls(listener, config, identify, tx));
+    tokio::spawn(accept_tls(listener, config, identify, aside, tx));
     Box::pin(tokio_stream::wrappers::ReceiverStream::new(rx))
 }
 
@@ -135,6 +143,7 @@ async fn accept_tls(
     listener: TcpListener,
     config: TlsSource,
     identify: Identify,
+    aside: Option<Arc<dyn Aside>>,
     tx: mpsc::Sender<io::Result<Connection>>,
 ) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -150,10 +159,12 @@ async fn accept_tls(
                 }
             },
         };
-        let (acceptor, identify, tx) = (TlsAcceptor::from(config()), identify.clone(), tx.clone());
+        let (config, identify, aside, tx) = (config(), identify.clone(), aside.clone(), tx.clone());
         tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake(acceptor, stream, &identify)).await {
-                Ok(Ok((io, peer))) => {
+            let shaken = handshake(config, stream, &identify, aside.as_deref());
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, shaken).await {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some((io, peer)))) => {
                     // The service may be ending.
                     let _ = tx.send(Ok(Connection { io: Either::Right(io), peer, _place: place })).await;
                 }
@@ -164,18 +175,27 @@ async fn accept_tls(
     }
 }
 
+/// The connection with whose it is; none when it was taken aside.
 async fn handshake(
-    acceptor: TlsAcceptor,
+    config: Arc<rustls::ServerConfig>,
     stream: TcpStream,
     identify: &Identify,
-) -> io::Result<(Box<TlsStream<TcpStream>>, Peer)> {
+    aside: Option<&dyn Aside>,
+) -> io::Result<Option<(Box<TlsStream<TcpStream>>, Peer)>> {
     stream.set_nodelay(true)?;
-    let stream = acceptor.accept(stream).await?;
+    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    if let Some(aside) = aside
+        && hello.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == aside.alpn()))
+    {
+        aside.take(hello);
+        return Ok(None);
+    }
+    let stream = hello.into_stream(config).await?;
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let peer = leaf.and_then(|leaf| identify(leaf));
     let peer =
         peer.ok_or_else(|| io::Error::new(io::ErrorKind::PermissionDenied, "the certificate is of nobody known"))?;
-    Ok((Box::new(stream), peer))
+    Ok(Some((Box::new(stream), peer)))
 }
 
 impl tonic::transport::server::Connected for Connection {

@@ -21,7 +21,7 @@ pub use cluster::{
 pub use connect::{channel, socket_channel};
 pub use error::{AdminError, EXIT_KEY, HINT_KEY, KIND_KEY, Kind, WHY_KEY};
 pub use guard::{Forwarder, Route};
-pub use listen::{GROUP, Identify, Incoming, SocketFile, TlsSource, tls, unix};
+pub use listen::{Aside, GROUP, Identify, Incoming, SocketFile, TlsSource, tls, unix};
 pub use service::{Parts, Service, serve};
 pub use status::{
     ClusterState, ClusterStatus, Daemon, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, Replication,

@@ -3,7 +3,7 @@
 
 use super::document::{BillingKind, LicenseTerms, TermTerms};
 use super::records::*;
-use super::refusal::{RefusalReason, Result, check_name, refused};
+use super::refusal::{RefusalReason, Result, check_name, check_text, refused};
 use super::service::Service;
 use super::store::Batch;
 use crate::license::{MAX_COUNT, MAX_LICENSES_PER_ACCOUNT, MAX_TERMS, Millis};
@@ -134,13 +134,10 @@ impl Service {
             made.push(format!("smart account {smart_account}"));
         }
         for name in virtual_accounts {
-            check_name("virtual account", name)?;
             let key = VirtualAccount::key(smart_account, name);
             if self.store.get::<VirtualAccount>(&key)?.is_none() {
-                meta.last_id += 1;
-                let (smart_account, name) = (smart_account.to_owned(), name.clone());
+                batch.put(&key, &self.new_virtual_account(&mut meta, smart_account, name, now)?);
                 made.push(format!("virtual account {smart_account}/{name}"));
-                batch.put(&key, &VirtualAccount { id: meta.last_id, smart_account, name, created: now, bound: None });
             }
         }
         if made.is_empty() {
@@ -350,8 +347,8 @@ impl Service {
 }
 
 fn check_entitle(entitle: &Entitle, now: Millis) -> Result<()> {
-    check_name("license tag", &entitle.tag)?;
-    check_name("license name", &entitle.name)?;
+    check_text("license tag", &entitle.tag)?;
+    check_text("license name", &entitle.name)?;
     if entitle.quantity > MAX_COUNT {
         return Err(refused(RefusalReason::Invalid, format!("the quantity is at most {MAX_COUNT}")));
     }

@@ -14,18 +14,15 @@ impl Service {
         &self,
         server: &mut ServerRecord,
         request: &Verified<RegistrationRequest>,
+        known: bool,
     ) -> Result<()> {
         let body = &request.body;
-        if body.life == server.life {
-            return Ok(());
-        }
-        if self.store.scan::<AccountRecord>(&["account", &server.uid])?.is_empty()
-            && !server.retired.contains(&body.life)
-        {
+        let first = self.store.scan::<AccountRecord>(&["account", &server.uid])?.is_empty();
+        if first && !server.retired.contains(&body.life) {
             server.life = body.life;
             return Ok(());
         }
-        if body.life.incarnation > server.life.incarnation && !server.retired.contains(&body.life) {
+        if !known && supersedes(body.life, server) {
             return Err(refused(
                 RefusalReason::Twin,
                 format!(
@@ -35,20 +32,28 @@ impl Service {
                 ),
             ));
         }
-        Err(self.refuse_twin(server.clone(), body.life, &body.account, request.digest)?)
+        self.admit_life(server, body.life, &body.account, request.digest)
     }
 
-    /// The first claimant of the highest incarnation speaks for a server; a copy of it is refused and noted.
-    pub(super) fn admit_life(&self, server: &mut ServerRecord, request: &Verified<SyncRequest>) -> Result<()> {
-        let life = request.body.life;
+    /// The first claimant of the highest incarnation speaks for a server; a copy of it is refused and noted. The
+    /// request must be signed by a key that central knows.
+    pub(super) fn admit_life(
+        &self,
+        server: &mut ServerRecord,
+        life: Life,
+        account: &str,
+        request: Digest,
+    ) -> Result<()> {
         if life == server.life {
             return Ok(());
         }
-        if life.incarnation > server.life.incarnation && !server.retired.contains(&life) {
+        if supersedes(life, server) {
             server.life = life;
             return Ok(());
         }
-        Err(self.refuse_twin(server.clone(), life, &request.body.account, request.digest)?)
+        let what = format!("{life} is not {}", server.life);
+        let twin = RefusedTwin { at: (self.clock)(), life, account: account.to_owned(), request };
+        Err(self.refuse_copy(server.clone(), RefusalReason::Twin, twin, &what)?)
     }
 
     /// Within one life each request follows the last one; a new life begins where it likes.
@@ -62,61 +67,51 @@ impl Service {
         if body.life != line.life || line.reopened == Some(request.digest) {
             return Ok(());
         }
-        if body.seq < line.seq {
-            return Err(refused(
-                RefusalReason::StaleSequence,
-                format!("synchronization {} is over; the last one of this account is {}", body.seq, line.seq),
-            ));
-        }
-        if body.seq > line.seq + 1 {
-            let message = format!("synchronization {} came without number {}", body.seq, line.seq + 1);
-            return Err(refused(RefusalReason::SequenceGap, message));
-        }
-        if body.seq == line.seq + 1 && body.previous == line.response {
-            return Ok(());
-        }
-        let what = if body.seq == line.seq {
-            format!("number {} was used for another request", body.seq)
-        } else {
-            format!("number {} does not build on the response given to number {}", body.seq, line.seq)
+        let (reason, what) = match body.seq {
+            seq if seq == line.seq + 1 && body.previous == line.response => return Ok(()),
+            seq if seq < line.seq => {
+                (RefusalReason::StaleSequence, format!("number {seq} is over, the last one is {}", line.seq))
+            }
+            seq if seq == line.seq => (RefusalReason::Fork, format!("number {seq} was used for another request")),
+            seq if seq == line.seq + 1 => {
+                (RefusalReason::Fork, format!("number {seq} does not build on the response given to {}", line.seq))
+            }
+            seq => (RefusalReason::SequenceGap, format!("number {seq} came before number {}", line.seq + 1)),
         };
-        Err(self.refuse_copy(server.clone(), RefusalReason::Fork, body.life, &body.account, request.digest, &what)?)
+        let (account, request) = (account.name.clone(), request.digest);
+        let twin = RefusedTwin { at: (self.clock)(), life: body.life, account, request };
+        Err(self.refuse_copy(server.clone(), reason, twin, &what)?)
     }
 
-    fn refuse_twin(&self, server: ServerRecord, life: Life, account: &str, request: Digest) -> Result<CentralError> {
-        let what = format!("it says {life}, but {} speaks for this server", server.life);
-        self.refuse_copy(server, RefusalReason::Twin, life, account, request, &what)
-    }
-
-    /// Records a refused copy of a server durably; gives the refusal.
+    /// Records durably that a copy of a server was refused; gives the refusal.
     fn refuse_copy(
         &self,
         mut server: ServerRecord,
         reason: RefusalReason,
-        life: Life,
-        account: &str,
-        request: Digest,
+        twin: RefusedTwin,
         what: &str,
     ) -> Result<CentralError> {
-        let kind = if reason == RefusalReason::Fork { "fork-refused" } else { "twin-refused" };
-        let first = server.refused.as_ref().is_none_or(|r| r.request != request);
-        if first {
-            // A copy repeats its request for ever; one event and one flush for it are enough.
+        // Short enough for an on-prem server to keep all of it as the reason of a failure (MAX_TEXT).
+        let message = format!(
+            "this server has a copy, or was restored: {what}; stop the wrong one, or the vendor runs \
+             `licraft central server readopt {}`",
+            server.uid
+        );
+        // A copy repeats its request for ever; one event and one flush for it are enough.
+        if server.refused.as_ref().is_none_or(|r| r.request != twin.request) {
             let mut batch = Batch::default();
             let mut meta = self.meta()?;
-            self.note(&mut batch, &mut meta, kind, &server.uid, account, what.to_owned());
+            let kind = if reason == RefusalReason::Twin { "twin-refused" } else { "fork-refused" };
+            self.note(&mut batch, &mut meta, kind, &server.uid, &twin.account, what.to_owned());
             batch.put(Meta::KEY, &meta);
-            server.refused = Some(RefusedTwin { at: (self.clock)(), life, account: account.to_owned(), request });
+            server.refused = Some(twin);
             batch.put(&ServerRecord::key(&server.uid), &server);
             self.store.commit(batch)?;
         }
-        Ok(refused(
-            reason,
-            format!(
-                "two copies of server {} synchronize: {what}. Stop the wrong one; if this one shall go on, the vendor \
-                 runs `licraft central server readopt {}`",
-                server.uid, server.uid
-            ),
-        ))
+        Ok(refused(reason, message))
     }
+}
+
+fn supersedes(life: Life, server: &ServerRecord) -> bool {
+    life.incarnation > server.life.incarnation && !server.retired.contains(&life)
 }

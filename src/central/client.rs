@@ -33,8 +33,7 @@ pub enum UpstreamError {
     Status { name: String, status: AccountStatus, hint: &'static str },
     #[error("no central is set; set its URL with `licraft settings set central-url URL`, or exchange files")]
     NoCentral,
-    /// Central was not reached, or failed itself: the same request is sent again.
-    /// Central refused the request: repeating it is of no use until the cause is gone.
+    /// Central was not reached, failed itself, or refused.
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("central's response is not accepted: {0}")]
@@ -324,8 +323,10 @@ impl Upstream {
         if matches!(error, UpstreamError::Propose(_)) {
             return;
         }
-        let mut reason = error.to_string();
-        reason.truncate(reason.floor_char_boundary(MAX_TEXT));
+        let mut reason = error.to_string().replace(char::is_control, " ");
+        while reason.len() > MAX_TEXT {
+            reason.pop();
+        }
         if let Err(error) = self.commit(actor, Command::FailSync { account: id, seq, reason }).await {
             tracing::warn!(account = id.0, %error, "a failed synchronization could not be recorded");
         }

@@ -46,6 +46,9 @@ pub struct VirtualAccount {
 }
 
 impl VirtualAccount {
+    /// Virtual accounts of one smart account. Registrations make them, so strangers could fill the disk otherwise.
+    pub const MAX: usize = 1_000;
+
     pub fn key(smart_account: &str, name: &str) -> String {
         key(&["virtual-account", smart_account, name])
     }

@@ -97,14 +97,20 @@ pub(super) fn refuse_revoked(server: Option<&ServerRecord>) -> Result<()> {
     }
 }
 
-/// Names go into keys, certificates and tables.
+/// Names go into keys, certificates and tables; `/` separates them there.
 pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
-    if name.trim() != name || name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+    if name.contains('/') {
+        return Err(refused(RefusalReason::Invalid, format!("the {what} must not contain \"/\"")));
+    }
+    check_text(what, name)
+}
+
+/// One line without spaces around it.
+pub(super) fn check_text(what: &str, text: &str) -> Result<()> {
+    if text.is_empty() || text.trim() != text || text.len() > MAX_NAME || text.chars().any(char::is_control) {
         return Err(refused(
             RefusalReason::Invalid,
-            format!(
-                "the {what} must have 1 to {MAX_NAME} bytes, none of them control characters, and no space at its ends"
-            ),
+            format!("the {what} must have 1 to {MAX_NAME} bytes, no control characters, and no space at its ends"),
         ));
     }
     Ok(())
@@ -128,5 +134,5 @@ pub(super) fn check_sync(body: &SyncRequest) -> Result<()> {
             format!("the usage must have at most {MAX_LICENSES_PER_ACCOUNT} licenses, each once, sorted by tag");
         return Err(refused(RefusalReason::Invalid, message));
     }
-    body.usage.iter().try_for_each(|u| check_name("license tag", &u.tag))
+    body.usage.iter().try_for_each(|u| check_text("license tag", &u.tag))
 }

@@ -53,7 +53,11 @@ impl SyncService {
             self.waiting.clear();
             let mut active = self.active.clone();
             tokio::select! {
-                _ = active.wait_for(|active| !*active) => {}
+                ended = active.wait_for(|active| !*active) => {
+                    if ended.is_err() {
+                        return;
+                    }
+                }
                 () = self.work() => {}
             }
         }

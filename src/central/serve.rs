@@ -51,9 +51,9 @@ pub enum ServeError {
     Central(#[from] CentralError),
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
-    /// The store failed while serving: nothing more may be acknowledged.
-    #[error("central stopped because its store failed: {0}; look at the disk, then start it again")]
-    Store(String),
+    /// The store failed while serving, so that nothing more may be acknowledged; or a part of central broke.
+    #[error("central stopped: {0}; look at its disk and its log, then start it again")]
+    Stopped(String),
 }
 
 /// A running central.
@@ -68,12 +68,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until it ends by itself, which it does only when its store fails.
+    /// Waits until it is stopped, or ends by itself because something failed.
     ///
     /// # Errors
     /// With the reason.
     pub async fn wait(mut self) -> Result<(), ServeError> {
-        self.stop.cancelled().await;
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            _ = self.tasks.join_next() => {
+                if !self.stop.is_cancelled() {
+                    *self.failure.lock() = Some("a part of it ended unexpectedly".into());
+                    self.stop.cancel();
+                }
+            }
+        }
         self.end().await
     }
 
@@ -98,7 +106,7 @@ impl Running {
             tracing::warn!(%source, socket = %self.socket.display(), "the socket could not be removed");
         }
         match self.failure.lock().take() {
-            Some(why) => Err(ServeError::Store(why)),
+            Some(why) => Err(ServeError::Stopped(why)),
             None => Ok(()),
         }
     }

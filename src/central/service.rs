@@ -93,14 +93,18 @@ impl Service {
         check_registration(body)?;
         let mut server = self.store.get::<ServerRecord>(&ServerRecord::key(&body.server))?;
         refuse_revoked(server.as_ref())?;
-        if let Some(account) = self.account(&body.server, &body.account)? {
+        let account = self.account(&body.server, &body.account)?;
+        if let Some(account) = &account {
             if account.registration == request.digest {
                 return self.stored(&AccountRecord::registration_blob(&body.server, &body.account));
             }
-            return Err(account_exists(body));
+            // The same keys before the first synchronization: a new life of the server that never got the response.
+            if account.line.seq > 0 || ca::certificate_key(&account.ca_cert.0)? != ca_key {
+                return Err(account_exists(body));
+            }
         }
-        if let Some(known) = &mut server {
-            self.admit_registration(known, &request)?;
+        if let Some(server) = &mut server {
+            self.admit_registration(server, &request, account.is_some())?;
         }
         let now = (self.clock)();
         let mut batch = Batch::default();
@@ -154,11 +158,7 @@ impl Service {
         let key = VirtualAccount::key(smart, name);
         let mut account = match self.store.get::<VirtualAccount>(&key)? {
             Some(account) => account,
-            None => {
-                meta.last_id += 1;
-                let (smart_account, name) = (smart.clone(), name.clone());
-                VirtualAccount { id: meta.last_id, smart_account, name, created: now, bound: None }
-            }
+            None => self.new_virtual_account(meta, smart, name, now)?,
         };
         if let Some(other) = account.bound.as_ref().filter(|b| **b != binding) {
             return Err(refused(
@@ -173,6 +173,26 @@ impl Service {
         account.bound = Some(binding);
         batch.put(&key, &account);
         Ok((smart_account.id, account.id))
+    }
+
+    pub(super) fn new_virtual_account(
+        &self,
+        meta: &mut Meta,
+        smart_account: &str,
+        name: &str,
+        now: Millis,
+    ) -> Result<VirtualAccount> {
+        check_name("virtual account", name)?;
+        if self.store.scan::<VirtualAccount>(&["virtual-account", smart_account])?.len() >= VirtualAccount::MAX {
+            let message = format!(
+                "smart account {smart_account:?} has {} virtual accounts, the most there can be",
+                VirtualAccount::MAX
+            );
+            return Err(refused(RefusalReason::Invalid, message));
+        }
+        meta.last_id += 1;
+        let (smart_account, name) = (smart_account.to_owned(), name.to_owned());
+        Ok(VirtualAccount { id: meta.last_id, smart_account, name, created: now, bound: None })
     }
 
     fn synchronize(&self, document: &Unverified) -> Result<Vec<u8>> {
@@ -195,7 +215,8 @@ impl Service {
         if request.body.seq == account.line.seq && request.digest == account.line.request {
             return self.stored(&AccountRecord::sync_blob(&server.uid, &account.name));
         }
-        self.admit_life(&mut server, &request)?;
+        let life = request.body.life;
+        self.admit_life(&mut server, life, &claims.account, request.digest)?;
         self.admit_sequence(&server, &account, &request)?;
 
         let now = (self.clock)();

@@ -1,13 +1,16 @@
 //! `licraft central`: the vendor's authority.
 
+mod print;
+
 use super::error::CliError;
-use super::output::{Format, Row, cell, print_list, print_one, put, text_or_none, time};
-use crate::central::admin::{AccountRow, AdminReply, AdminRequest, Entitle, ServerRow};
-use crate::central::document::{BillingKind, LicenseTerms, MAX_DOCUMENT_BYTES};
+use super::output::{Format, Row, cell, print_one, put};
+use crate::central::admin::{AdminReply, AdminRequest, Entitle};
+use crate::central::document::{BillingKind, MAX_DOCUMENT_BYTES};
 use crate::central::serve::{self, ServeError};
 use crate::central::{CentralError, Keys, Service, StoreError, system_clock};
 use crate::license::Millis;
 use clap::{Subcommand, ValueEnum};
+use print::{done, list};
 use std::io::{IsTerminal, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -305,83 +308,6 @@ async fn ask(dir: &Path, request: AdminRequest) -> Result<AdminReply, CliError> 
         Err(CentralError::Store(StoreError::Locked(_))) => serve::ask(dir, &request).await.map_err(serve_failed),
         Err(error) => Err(failed(&error)),
     }
-}
-
-fn done(format: Format, reply: AdminReply) -> Result<(), CliError> {
-    let AdminReply::Done(sentence) = reply else { return Err(unexpected()) };
-    match format {
-        Format::Json => print_one(format, &Row::new().with("done", cell(sentence))),
-        Format::Table | Format::Plain => put(&(sentence + "\n")),
-    }
-    Ok(())
-}
-
-fn list(format: Format, reply: AdminReply) -> Result<(), CliError> {
-    match reply {
-        AdminReply::Accounts(rows) => {
-            let rows: Vec<Row> = rows.into_iter().flat_map(account_rows).collect();
-            print_list(format, "smart accounts", &rows);
-        }
-        AdminReply::Servers(rows) => {
-            let rows: Vec<Row> = rows.into_iter().map(server_row).collect();
-            print_list(format, "servers", &rows);
-        }
-        AdminReply::Events(events) => {
-            let rows: Vec<Row> = events
-                .into_iter()
-                .map(|e| {
-                    Row::new()
-                        .with("time", time(e.at.0))
-                        .with("event", cell(e.kind))
-                        .with("server", cell(e.server))
-                        .with("account", text_or_none(&e.account))
-                        .with("message", cell(e.message))
-                })
-                .collect();
-            print_list(format, "events", &rows);
-        }
-        AdminReply::Done(_) | AdminReply::Document(_) => return Err(unexpected()),
-    }
-    Ok(())
-}
-
-/// One row a license, or one for an account without any.
-fn account_rows(account: AccountRow) -> Vec<Row> {
-    let head = Row::new()
-        .with("smart_account", cell(account.smart_account))
-        .with("virtual_account", cell(account.virtual_account))
-        .with("account", cell(account.account))
-        .json_only("server", cell(account.server));
-    if account.licenses.is_empty() {
-        return vec![
-            head.with("license", cell(None::<String>)).with("name", cell(None::<String>)).with("purchased", cell(0)),
-        ];
-    }
-    let license = |l: LicenseTerms| {
-        let purchased: u64 = l.terms.iter().map(|t| t.quantity).sum();
-        let terms = serde_json::to_value(&l.terms).unwrap_or_default();
-        head.clone()
-            .with("license", cell(l.tag))
-            .with("name", cell(l.name))
-            .with("purchased", cell(purchased))
-            .json_only("export_controlled", cell(l.export_controlled))
-            .json_only("terms", terms)
-    };
-    account.licenses.into_iter().map(license).collect()
-}
-
-fn server_row(server: ServerRow) -> Row {
-    Row::new()
-        .with("server", cell(server.server))
-        .with("status", cell(server.status))
-        .with("account", cell(server.account))
-        .with("smart_account", cell(server.smart_account))
-        .with("virtual_account", cell(server.virtual_account))
-        .with("instances", cell(server.instances))
-        .with("last_synchronization", time(server.synchronized.unwrap_or_default().0))
-        .json_only("sequence", cell(server.seq))
-        .json_only("incarnation", cell(server.incarnation))
-        .json_only("last_contact", time(server.last_contact.0))
 }
 
 impl From<EntitleArgs> for Entitle {

@@ -79,6 +79,11 @@ pub fn time(ms: u64) -> Value {
     if ms == 0 { Value::Null } else { crate::admin::rfc3339(crate::license::Millis(ms)).into() }
 }
 
+/// The word of an enumeration's value: `ACCOUNT_STATUS_ACTIVE` gives `active`.
+pub fn enum_word(name: &str, prefix: &str) -> Value {
+    name.trim_start_matches(prefix).to_ascii_lowercase().replace('_', "-").into()
+}
+
 /// Prints a list. An empty one says so in table form, naming `things`.
 pub fn print_list(format: Format, things: &str, rows: &[Row]) {
     match format {

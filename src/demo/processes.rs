@@ -53,26 +53,36 @@ impl Program {
         self.command(args).stdout(file).stderr(errors).spawn().with_context(|| format!("starting licraft {}", args[0]))
     }
 
+    async fn output(&self, args: &[&str]) -> Result<(String, Option<String>)> {
+        let output =
+            self.command(args).output().await.with_context(|| format!("running licraft {}", args.join(" ")))?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let failed = format!("`licraft {}` failed ({}):\n{said}{}", args.join(" "), output.status, errors.trim_end());
+        Ok((said, (!output.status.success()).then_some(failed)))
+    }
+
     /// Runs an operator's command to its end and gives what it printed.
     ///
     /// # Errors
     /// When it fails; with its own words.
     pub async fn run(&self, args: &[&str]) -> Result<String> {
-        let output = self.command(args).output().await.with_context(|| format!("running licraft {}", args.join(" ")))?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("`licraft {}` failed ({}):\n{}{}", args.join(" "), output.status, said, errors.trim_end());
+        match self.output(args).await? {
+            (said, None) => Ok(said),
+            (_, Some(failed)) => bail!(failed),
         }
-        Ok(said)
     }
 
-    /// Runs a command with `-o json` and reads its answer.
+    /// Runs a command with `-o json` and reads its answer. A status that ends with another code than 0 is one too.
     ///
     /// # Errors
-    /// When it fails or does not answer JSON.
+    /// When it does not answer JSON.
     pub async fn json(&self, args: &[&str]) -> Result<serde_json::Value> {
-        let said = self.run(&[args, &["-o", "json"]].concat()).await?;
-        serde_json::from_str(&said).with_context(|| format!("`licraft {}` did not print JSON: {said}", args.join(" ")))
+        let (said, failed) = self.output(&[args, &["-o", "json"]].concat()).await?;
+        match (serde_json::from_str(&said), failed) {
+            (Ok(value), _) => Ok(value),
+            (Err(_), Some(failed)) => bail!(failed),
+            (Err(error), None) => bail!("`licraft {}` did not print JSON ({error}): {said}", args.join(" ")),
+        }
     }
 }

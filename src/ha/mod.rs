@@ -1,7 +1,15 @@
 //! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
 
+pub mod control;
+mod deploy;
+pub mod desk;
 pub mod identity;
 pub mod join;
 pub mod pairing;
 pub mod ports;
+pub mod running;
+pub mod shared;
 pub mod status;
+pub mod switch;
+mod switchover;
+mod upstream;

@@ -11,14 +11,16 @@ use super::ids::Millis;
 pub const MAX_NAME: usize = 128;
 /// An entitlement tag: the vendor's longest are about 100.
 pub const MAX_TAG: usize = 128;
+/// A certificate in PEM: a vendor root with the largest RSA key is about 3 KiB.
+pub const MAX_PEM: usize = 8 * 1024;
 /// Descriptions, reasons, addresses, host names: a host name has at most 253.
 pub const MAX_TEXT: usize = 256;
 /// A sentence in an alert or event: longer ones are cut.
 pub const MAX_MESSAGE: usize = 512;
 /// A password hash in PHC format is about 100.
 pub const MAX_PASSWORD_HASH: usize = 256;
-/// A certificate, request or sealed key: an RSA-4096 one is below 4 KiB.
-pub const MAX_BLOB: usize = 8 * 1024;
+/// A certificate, request or sealed key: an RSA-4096 one is below 3 KiB.
+pub const MAX_BLOB: usize = 4 * 1024;
 /// Leaf, issuing authority, root, and one in reserve for a cross-signed chain.
 pub const MAX_CHAIN: usize = 4;
 
@@ -35,6 +37,8 @@ pub const MAX_TERMS: usize = 32;
 /// Licenses of one account. The frozen usage of a synchronization (tag and count of each) lies in the account's
 /// record and must fit 128 KiB beside its certificates.
 pub const MAX_LICENSES_PER_ACCOUNT: usize = 600;
+const _: () =
+    assert!(MAX_LICENSES_PER_ACCOUNT * (MAX_TAG + 12) + (MAX_CHAIN + 4) * MAX_BLOB + 8 * MAX_TEXT < 128 * 1024);
 /// Local accounts: each page and each synchronization round walks them.
 pub const MAX_ACCOUNTS: usize = 1_000;
 /// Virtual accounts of one account: a synchronization visits each of them for each license.
@@ -83,8 +87,9 @@ pub const MAX_TOKEN_DAYS: u64 = 365;
 /// An ID certificate is valid for 365 days, backdated 5 minutes for products whose clock is behind.
 pub const CERTIFICATE_LIFE: u64 = 365 * Millis::DAY;
 pub const CERTIFICATE_BACKDATE: u64 = 5 * Millis::MINUTE;
-/// How far the dates of a certificate made by the leader may lie from the state time of its command.
-pub const CERTIFICATE_SKEW: u64 = Millis::HOUR;
+/// How far the dates of a certificate made by the leader may lie from the state time of its command: state time may
+/// be ahead of its clock after a clock was set back.
+pub const CERTIFICATE_SKEW: u64 = Millis::DAY;
 /// When a product should ask again.
 pub const RENEW_IN_COMPLIANCE: u64 = 30 * Millis::DAY;
 pub const RENEW_OUT_OF_COMPLIANCE: u64 = 12 * Millis::HOUR;

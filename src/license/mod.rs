@@ -4,6 +4,8 @@
 //! does IO, reads a clock, draws random numbers or depends on hashing order, so replicas that apply the same commands
 //! are equal, byte for byte.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
+
 mod apply;
 mod check;
 mod command;

@@ -33,6 +33,8 @@ pub struct Settings {
     pub vip: Vec<String>,
     /// Base URL of the vendor's central service; empty when only files are used.
     pub central_url: String,
+    /// The vendor root certificate (PEM), imported from a file; empty until then.
+    pub vendor_root: String,
     /// Raft timing, equal on all voters.
     pub heartbeat_ms: u64,
     pub election_min_ms: u64,
@@ -45,6 +47,7 @@ impl Default for Settings {
             host_common_name: String::new(),
             vip: Vec::new(),
             central_url: String::new(),
+            vendor_root: String::new(),
             heartbeat_ms: 50,
             election_min_ms: 150,
             election_max_ms: 300,
@@ -455,6 +458,8 @@ pub enum RecordKey {
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
+// Records pass one at a time; a box around each would cost more than the space it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
     Meta(Meta),

@@ -17,6 +17,7 @@ mod service;
 
 pub use context::{Clock, ProductContext, Serving, ServingGuard, wall_clock};
 pub use handler::router;
+pub use keyring::{INSTANCE_URI, thumbprint};
 pub use problem::{Code, Problem};
 
 /// The paths on which products are answered; the second is the one that older products have built in.

@@ -153,4 +153,47 @@ mod tests {
         assert!(waits.iter().all(|w| (1_000..2_000).contains(w)));
         assert!(waits.iter().any(|w| *w < 1_500) && waits.iter().any(|w| *w >= 1_500));
     }
+
+    #[test]
+    fn every_code_that_a_product_can_meet_is_documented() {
+        let current = 1;
+        let codes = [
+            Code::MalformedRequest,
+            Code::UnsupportedProtocol,
+            Code::BodyTooLarge,
+            Code::BodyTimeout,
+            Code::WrongPath,
+            Code::WrongMethod,
+            Code::PlainHttp,
+            Code::BadSignature,
+            Code::WrongKey,
+            Code::ClockSkew,
+            Code::TooManyRequests,
+            Code::Standby,
+            Code::Unavailable,
+            Code::OutcomeUnknown,
+            Code::AccountNotReady,
+            Code::Internal,
+            Code::Refused(Reason::Invalid),
+            Code::Refused(Reason::State),
+            Code::Refused(Reason::Limit),
+            Code::Refused(Reason::TokenUnknown),
+            Code::Refused(Reason::TokenExpired),
+            Code::Refused(Reason::TokenExhausted),
+            Code::Refused(Reason::TokenRevoked),
+            Code::Refused(Reason::AccountInactive),
+            Code::Refused(Reason::LicenseUnknown),
+            Code::Refused(Reason::ExportControlled),
+            Code::Refused(Reason::InstanceUnknown),
+            Code::Refused(Reason::StaleRequest { current }),
+            Code::Refused(Reason::RequestMismatch { current }),
+            Code::Refused(Reason::CertificateExpired),
+        ];
+        let page = include_str!("../../proto/product.md");
+        for code in codes {
+            let (name, status) = (format!("`{}`", code.as_str()), code.status().to_string());
+            let documented = page.lines().any(|l| l.starts_with('|') && l.contains(&name) && l.contains(&status));
+            assert!(documented, "{name} with status {status} is not in proto/product.md");
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! The data directory: layout, lock, format mark, and file operations that survive a power cut.
 
 use super::error::StoreError;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Format of the data directory as a whole.
 pub const DIR_FORMAT: u32 = 1;
@@ -28,10 +31,8 @@ impl DataDir {
         let path = root.join(LOCK_FILE);
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(StoreError::io("open", &path))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::Locked(root.to_owned())),
-            Err(error) => return Err(StoreError::io("lock", &path)(error.into())),
+        if !try_lock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(StoreError::io("lock", &path))? {
+            return Err(StoreError::Locked(root.to_owned()));
         }
         let dir = Self { root: root.to_owned(), _lock: lock };
         match read_format(root)? {
@@ -58,6 +59,22 @@ impl DataDir {
     pub(super) fn snapshots(&self) -> PathBuf {
         self.root.join("snapshots")
     }
+}
+
+/// Takes a lock, or says that another has it. Tries for a moment: a process that is just being started holds a copy of
+/// all descriptors of its parent, locks included, until it runs its program.
+pub(super) fn try_lock(file: &File, operation: FlockOperation) -> io::Result<bool> {
+    const TRIES: u32 = 50;
+    for attempt in 0.. {
+        match rustix::fs::flock(file, operation) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) if attempt == TRIES => return Ok(false),
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(20)),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 /// The format number of `root`, none where no store was made yet; refuses others than ours.

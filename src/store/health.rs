@@ -51,12 +51,12 @@ impl Health {
         self.failed.subscribe()
     }
 
-    /// Records the first failure; later ones are only logged.
+    /// Records the first failure; later ones follow from it.
     pub(super) fn fail(&self, why: String) {
-        tracing::error!(why, "the store failed; this node can acknowledge nothing more");
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
             if first {
+                tracing::error!(why, "the store failed; this node can acknowledge nothing more");
                 *failed = Some(why.into());
             }
             first

@@ -13,6 +13,7 @@ use crate::license::{Changes, Record, RecordKey, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -66,7 +67,9 @@ impl ImageError {
 pub(super) struct Image {
     root: PathBuf,
     generation: u64,
-    db: sled::Db,
+    /// Leaked unless closed in good order: sled panics, and then aborts the process, when it is dropped while the disk
+    /// fails.
+    db: ManuallyDrop<sled::Db>,
     /// A descriptor of our own: sled's flush does not reach the device.
     file: File,
     /// Records in more than one part, with the number of parts.
@@ -102,7 +105,14 @@ impl Image {
         let db = config.open()?;
         let file_path = path.join("db");
         let file = File::options().write(true).open(&file_path).map_err(StoreError::io("open", &file_path))?;
-        Ok(Self { root: root.to_owned(), generation, db, file, large: BTreeMap::new(), cache_bytes })
+        Ok(Self {
+            root: root.to_owned(),
+            generation,
+            db: ManuallyDrop::new(db),
+            file,
+            large: BTreeMap::new(),
+            cache_bytes,
+        })
     }
 
     /// Writes a new image of all of `state` and makes it the current one.
@@ -132,12 +142,18 @@ impl Image {
 
     /// Replaces everything by `state`, atomically: after a crash it is all the old or all the new.
     pub(super) fn replace(self, state: &State, position: &Position) -> Result<Self, ImageError> {
-        let Self { root, generation, db, file, cache_bytes, .. } = self;
-        let image = Self::create(&root, cache_bytes, state, position)?;
-        drop((db, file));
-        remove_others(&root, image.generation)?;
-        debug_assert!(image.generation > generation);
+        let image = Self::create(&self.root, self.cache_bytes, state, position)?;
+        self.close();
+        remove_others(&image.root, image.generation)?;
         Ok(image)
+    }
+
+    /// Closes the files, if they are sound.
+    pub(super) fn close(self) {
+        match self.db.flush().is_ok() && self.file.sync_all().is_ok() {
+            true => drop(ManuallyDrop::into_inner(self.db)),
+            false => tracing::error!("sled is not closed: its files cannot be synced"),
+        }
     }
 
     /// Writes the changed records of `state` and the position in one atomic batch, and makes it durable. Returns the

@@ -64,23 +64,27 @@ impl Imager {
             }
             let stop = matches!(order, Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected));
             let due = !matches!(order, Err(RecvTimeoutError::Timeout)) || written.elapsed() >= self.interval;
-            let result = if due { self.write() } else { Ok(()) };
             if due {
+                // Reported before the order is dropped, so that who waits for it finds the store failed.
+                if let Err(error) = self.write() {
+                    return self.report(&error);
+                }
                 written = Instant::now();
             }
-            let result = result.and_then(|()| match order {
-                Ok(Order::Replace { state, position, done }) => self.replace(&state, position, done),
-                Ok(Order::Flush(done)) => {
-                    let _ = done.send(());
-                    Ok(())
+            match order {
+                Ok(Order::Replace { state, position, done }) => {
+                    let replaced = self.replace(&state, position).inspect_err(|error| self.report(error));
+                    // Whoever asked may be gone; then nobody uses the new image before the next start.
+                    let _ = done.send(replaced.as_ref().copied().map_err(|error| error.to_string()));
+                    if replaced.is_err() {
+                        return;
+                    }
                 }
-                _ => Ok(()),
-            });
-            if let Err(error) = result {
-                let dir = self.dir.image();
-                return self.health.fail(format!("cannot write the image of the state in {}: {error}", dir.display()));
+                Ok(Order::Flush(done)) => drop(done.send(())),
+                Ok(Order::Wake | Order::Stop) | Err(_) => {}
             }
             if stop {
+                self.image.take().into_iter().for_each(Image::close);
                 return;
             }
         }
@@ -106,29 +110,18 @@ impl Imager {
         Ok(())
     }
 
-    fn replace(
-        &mut self,
-        state: &Arc<State>,
-        position: Position,
-        done: oneshot::Sender<Result<(), String>>,
-    ) -> Result<(), ImageError> {
+    fn replace(&mut self, state: &Arc<State>, position: Position) -> Result<(), ImageError> {
         let image = self.image.take().expect("only `replace` takes it, and puts one back or ends the thread");
-        match image.replace(state, &position) {
-            Ok(image) => {
-                self.image = Some(image);
-                let mut pending = self.pending.lock();
-                *pending =
-                    Pending { state: state.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
-                drop(pending);
-                self.wrote(position);
-                let _ = done.send(Ok(()));
-                Ok(())
-            }
-            Err(error) => {
-                let _ = done.send(Err(error.to_string()));
-                Err(error)
-            }
-        }
+        self.image = Some(image.replace(state, &position)?);
+        *self.pending.lock() =
+            Pending { state: state.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
+        self.wrote(position);
+        Ok(())
+    }
+
+    fn report(&self, error: &ImageError) {
+        let dir = self.dir.image();
+        self.health.fail(format!("cannot write the image of the state in {}: {error}", dir.display()));
     }
 
     fn wrote(&mut self, position: Position) {

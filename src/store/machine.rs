@@ -229,3 +229,80 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::license::*;
+    use crate::store::codec::{Batch, Epoch};
+    use crate::store::image::Image;
+    use crate::store::{Envelope, LeaderId, Store, StoreOptions};
+    use std::time::{Duration, Instant};
+
+    fn large_state(instances: u64) -> State {
+        let certificate =
+            IdCertificate { serial: [1; 16], key_hash: [2; 32], not_before: Millis(0), not_after: Millis(1 << 40) };
+        let instance = |id: u64| Instance {
+            id: InstanceId(id),
+            va: VirtualAccountId(2),
+            udi: Udi { pid: "TEST-PID".into(), sn: format!("SN{id:08}") }.into(),
+            host_name: Some(format!("router-{id}").into()),
+            product_type: "router".into(),
+            software_version: "17.9.4".into(),
+            registered: Millis(1),
+            last_contact: Millis(1),
+            certificate: certificate.clone(),
+            token: TokenId(3),
+            export_controlled: false,
+            usage: vec![(LicenseId(4), 1)].into(),
+            authorized_until: Some(Millis(1 << 40)),
+            last_request: None,
+        };
+        let records = (10..10 + instances).map(|id| Record::Instance(instance(id)));
+        State::from_records(records.map(|record| (record.key(), record)))
+    }
+
+    /// Prints how long applies pause while a snapshot is written, and how long a large store takes to open.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    #[ignore = "takes long; run it in release for figures"]
+    async fn applies_go_on_while_a_snapshot_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("image")).unwrap();
+        let state = large_state(100_000);
+        Image::create(&dir.path().join("image"), 8 << 20, &state, &Position::default()).unwrap().close();
+        let started = Instant::now();
+        let (_log, mut machine, handle) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        eprintln!("opened with 100,000 instances in {:?}", started.elapsed());
+        let mut builder = machine.get_snapshot_builder().await;
+        let snapshot = tokio::spawn(async move { builder.build_snapshot().await });
+        let (mut worst, mut index) = (Duration::ZERO, 0);
+        while !snapshot.is_finished() {
+            let command = Command::NoteEvent {
+                event: NewEvent {
+                    severity: Severity::Informational,
+                    account: None,
+                    kind: "test".into(),
+                    message: "text".into(),
+                },
+            };
+            let batch = Batch {
+                epoch: Epoch::default(),
+                term: 1,
+                node_id: 1,
+                stamp: Stamp { at: Millis(index) },
+                requests: vec![Request { id: 0, actor: "test".into(), command }],
+            };
+            let envelope = Envelope::seal(&batch, &|_| [0; 32]).unwrap();
+            let log_id = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index };
+            let entry = Entry { log_id, payload: EntryPayload::Normal(envelope) };
+            let started = Instant::now();
+            machine.apply(futures::stream::iter([Ok((entry, None))])).await.unwrap();
+            worst = worst.max(started.elapsed());
+            index += 1;
+        }
+        let size = snapshot.await.unwrap().unwrap().snapshot.len();
+        eprintln!("{index} applies beside a snapshot of {size} bytes, the longest took {worst:?}");
+        assert!(index > 0);
+        handle.close();
+    }
+}

@@ -113,7 +113,7 @@ impl Store {
             replay_limit: options.image_commands,
         });
         let machine = Machine::new(state, position, options.auth, shared.clone());
-        let threads = Arc::new(Mutex::new(Some((image_thread, log_thread))));
+        let threads = Arc::new(Mutex::new(Some(Threads { image: image_thread, log: log_thread })));
         Ok((log.clone(), machine, StoreHandle { shared, orders, log, threads }))
     }
 }
@@ -169,13 +169,18 @@ fn open_image(
     Ok((image, position, state))
 }
 
+struct Threads {
+    image: JoinHandle<()>,
+    log: JoinHandle<()>,
+}
+
 /// What the rooms above use of the store; cheap to clone.
 #[derive(Clone)]
 pub struct StoreHandle {
     shared: Arc<Shared>,
     orders: Sender<Order>,
     log: LogStore,
-    threads: Arc<Mutex<Option<(JoinHandle<()>, JoinHandle<()>)>>>,
+    threads: Arc<Mutex<Option<Threads>>>,
 }
 
 impl StoreHandle {
@@ -237,7 +242,7 @@ impl StoreHandle {
     /// Writes the image a last time, ends all threads and lets go of the directory. Call it after openraft has shut
     /// down. Blocks.
     pub fn close(&self) {
-        let Some((image, log)) = self.threads.lock().take() else { return };
+        let Some(Threads { image, log }) = self.threads.lock().take() else { return };
         // A thread that is gone has nothing left to do.
         let _ = self.orders.send(Order::Stop);
         let _ = image.join();

@@ -398,18 +398,9 @@ pub(super) struct Snapshots {
 impl Snapshots {
     /// Finds the newest undamaged snapshot and removes the others.
     pub(super) fn open(dir: PathBuf) -> Result<Self, StoreError> {
-        let this = Self { dir, current: parking_lot::Mutex::new(None) };
-        for path in dir::list(&this.dir)?.into_iter().rev() {
-            let found = SnapshotFile::open(path.clone(), false).and_then(|file| Ok((file.verify()?, file)));
-            match found {
-                Ok(found) => {
-                    *this.current.lock() = Some(found);
-                    this.remove_others()?;
-                    break;
-                }
-                Err(error) => tracing::error!(path = %path.display(), %error, "a snapshot cannot be used"),
-            }
-        }
+        let current = find(&dir)?;
+        let this = Self { dir, current: parking_lot::Mutex::new(current) };
+        this.remove_others()?;
         Ok(this)
     }
 
@@ -447,12 +438,32 @@ impl Snapshots {
     fn remove_others(&self) -> Result<(), StoreError> {
         let Some((_, current)) = self.current() else { return Ok(()) };
         for path in dir::list(&self.dir)? {
-            if path != current.path() && path.extension().is_some_and(|extension| extension == "snap") {
+            if path != current.path() && is_snapshot(&path) {
                 std::fs::remove_file(&path).map_err(StoreError::io("remove", &path))?;
             }
         }
         Ok(())
     }
+}
+
+/// The newest undamaged snapshot in `dir`.
+fn find(dir: &Path) -> Result<Option<(SnapshotMeta, SnapshotFile)>, StoreError> {
+    for path in dir::list(dir)?.into_iter().rev().filter(|path| is_snapshot(path)) {
+        match SnapshotFile::open(path.clone(), false).and_then(|file| Ok((file.verify()?, file))) {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => tracing::error!(path = %path.display(), %error, "a snapshot cannot be used"),
+        }
+    }
+    Ok(None)
+}
+
+/// What the newest undamaged snapshot in `dir` covers, and its size.
+pub(super) fn newest(dir: &Path) -> Result<Option<(SnapshotMeta, u64)>, StoreError> {
+    Ok(find(dir)?.map(|(meta, file)| (meta, file.len())))
+}
+
+fn is_snapshot(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "snap")
 }
 
 impl SnapshotReceiver {

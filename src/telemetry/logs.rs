@@ -22,7 +22,10 @@ pub fn init(format: LogFormat) {
         Ok("text") => false,
         _ => format == LogFormat::Json,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     let already = if json { builder.json().try_init() } else { builder.with_target(false).try_init() };
     if already.is_err() {
         tracing::debug!("logging was started before");

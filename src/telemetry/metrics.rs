@@ -32,6 +32,7 @@ pub struct Metrics {
     refresh: Mutex<Option<Box<dyn Fn(&Metrics) + Send>>>,
     pub quorum_ack_age: Gauge<f64, AtomicU64>,
     pub is_leader: Gauge,
+    pub serving: Gauge,
     pub term: Gauge,
     pub applied_index: Gauge,
     pub commit_latency: Histogram,
@@ -59,6 +60,7 @@ impl Default for Metrics {
             refresh: Mutex::new(None),
             quorum_ack_age: Gauge::default(),
             is_leader: Gauge::default(),
+            serving: Gauge::default(),
             term: Gauge::default(),
             applied_index: Gauge::default(),
             commit_latency: latency(),
@@ -86,6 +88,7 @@ impl Metrics {
             age,
         );
         r.register("raft_leader", "1 where this node is the Raft leader", self.is_leader.clone());
+        r.register("serving", "1 where licenses are served now", self.serving.clone());
         r.register("raft_term", "Current Raft term", self.term.clone());
         r.register("raft_applied_index", "Index of the last applied log entry", self.applied_index.clone());
         r.register_with_unit(

@@ -4,4 +4,4 @@ mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, init as init_logs};
-pub use metrics::{AnswerLabels, Metrics, serve as serve_metrics};
+pub use metrics::{AnswerLabels, Metrics, PoolLabels, serve as serve_metrics};

@@ -2,19 +2,23 @@
 
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
+use crate::central::VendorRoot;
 use crate::license::{self, Command};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
+
+/// Writes a value into the settings, or says why it cannot.
+type Set = fn(&mut license::Settings, &str) -> Result<(), String>;
 
 /// A setting: how it is read and, unless a verb of the cluster does that, written.
 struct Key {
     name: &'static str,
     description: &'static str,
     get: fn(&license::Settings) -> String,
-    set: Option<fn(&mut license::Settings, &str) -> Result<(), String>>,
+    set: Option<Set>,
 }
 
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 7] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -29,6 +33,15 @@ const KEYS: [Key; 6] = [
         description: "base URL of the vendor's central service; empty when only files are used",
         get: |s| s.central_url.clone(),
         set: Some(set_central_url),
+    },
+    Key {
+        name: "vendor-root",
+        description: "the vendor root certificate, set from a PEM file as @FILE and shown as its SHA-256 fingerprint",
+        get: |s| VendorRoot::from_pem(s.vendor_root.as_bytes()).map(|r| r.fingerprint()).unwrap_or_default(),
+        set: Some(|s, v| {
+            s.vendor_root = VendorRoot::from_pem(v.as_bytes()).map_err(|e| e.to_string())?.pem();
+            Ok(())
+        }),
     },
     Key {
         name: "vip",

@@ -67,7 +67,7 @@ pub struct Life {
 
 impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "incarnation {} (begun {})", self.incarnation, self.since)
+        write!(f, "incarnation {} since {}", self.incarnation, self.since)
     }
 }
 

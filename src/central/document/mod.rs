@@ -127,7 +127,7 @@ impl Unverified {
                 "expected two certificates in x5c: central's signer and its issuer".into(),
             ));
         };
-        chain::verify(leaf, &[issuing.clone()], &[root.to_vec()], at, chain::Use::DocumentSigner)?;
+        chain::verify(leaf, std::slice::from_ref(issuing), &[root.to_vec()], at, chain::Use::DocumentSigner)?;
         if !names_central(leaf)? {
             return Err(PkiError::Untrusted("the signer's certificate does not name central".into()).into());
         }
@@ -176,4 +176,71 @@ fn parse_body<T: Body>(payload: &[u8]) -> Result<T, DocumentError> {
         return Err(DocumentError::Version(versioned.version));
     }
     serde_json::from_slice(payload).map_err(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::jws::Algorithm;
+
+    fn request() -> SyncRequest {
+        SyncRequest {
+            version: VERSION,
+            server: "00ff".into(),
+            life: Life { incarnation: 2, since: 1_000 },
+            account: "TEST \"1\"".into(),
+            seq: 7,
+            previous: Digest([0xab; 32]),
+            cut: 1_234,
+            instances: 2,
+            usage: vec![TagUsage { tag: "BASE".into(), in_use: 3 }],
+        }
+    }
+
+    /// A request begun by one version may be sent again by the next one: were these bytes to change, central would
+    /// take the second for a fork.
+    #[test]
+    fn the_bytes_of_a_request_are_frozen() {
+        let expected = format!(
+            r#"{{"version":1,"server":"00ff","life":{{"incarnation":2,"since":1000}},"account":"TEST \"1\"","seq":7,"previous":"{}","cut":1234,"instances":2,"usage":[{{"tag":"BASE","in_use":3}}]}}"#,
+            "ab".repeat(32)
+        );
+        assert_eq!(String::from_utf8(payload(&request())).unwrap(), expected);
+        let digest = Digest::of(expected.as_bytes());
+        assert_eq!(digest.to_string(), "0312609fc27a2b91e4aa3717d069dbc84935b5acbcb9dca547980d5949e57ac1");
+    }
+
+    #[test]
+    fn what_was_signed_is_read_and_nothing_else() {
+        let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        let bytes = sign::<SyncRequest>(&payload(&request()), &key, Header::default()).unwrap();
+        let again = sign::<SyncRequest>(&payload(&request()), &key, Header::default()).unwrap();
+        assert_eq!(bytes, again, "the same request must be the same document");
+        let document = Unverified::parse(&bytes).unwrap();
+        let verified = document.verify::<SyncRequest>(&key.public_key()).unwrap();
+        assert_eq!(verified.body, request());
+        assert_eq!(verified.digest, Digest::of(&payload(&request())));
+        assert!(matches!(document.claims::<SyncResponse>(), Err(DocumentError::WrongType { .. })));
+        let other = SigningKey::generate(Algorithm::EdDsa).unwrap().public_key();
+        assert!(matches!(document.verify::<SyncRequest>(&other), Err(DocumentError::Signature(_))));
+    }
+
+    #[test]
+    fn newer_versions_and_unknown_fields_are_named_as_such() {
+        let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        let read = |json: &str| {
+            let bytes = sign::<SyncRequest>(json.as_bytes(), &key, Header::default()).unwrap();
+            Unverified::parse(&bytes).unwrap().claims::<SyncRequest>().unwrap_err().to_string()
+        };
+        assert!(read(r#"{"version":2,"what":"ever"}"#).contains("update it"));
+        let json = String::from_utf8(payload(&request())).unwrap();
+        assert!(read(&json.replace("\"cut\"", "\"cat\"")).contains("unknown field `cat`"));
+        assert!(read("[]").contains("not a licraft document"));
+    }
+
+    #[test]
+    fn an_oversized_document_is_not_parsed() {
+        let error = Unverified::parse(&vec![b'{'; MAX_DOCUMENT_BYTES + 1]).unwrap_err();
+        assert!(matches!(error, DocumentError::TooLarge(_)));
+    }
 }

@@ -77,6 +77,11 @@ pub fn certificate(certificate: &IdCertificate, now: Millis) -> Result<(), Refus
 pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     text("host common name", &settings.host_common_name, MAX_TEXT)?;
     text("central address", &settings.central_url, MAX_TEXT)?;
+    if settings.vendor_root.len() > MAX_PEM {
+        return Err(invalid(format!(
+            "The vendor root has more than {MAX_PEM} bytes; give the file of one certificate."
+        )));
+    }
     settings.vip.iter().try_for_each(|v| text("virtual address", v, MAX_TEXT))?;
     if settings.vip.len() > MAX_ADDRESSES {
         return Err(invalid(format!("At most {MAX_ADDRESSES} virtual addresses are allowed.")));
@@ -119,4 +124,54 @@ pub fn entitlements(entitlements: &[Entitlement]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_printable_and_without_separators() {
+        for good in ["a", "TEST 1", "Zürich", &"x".repeat(MAX_NAME)] {
+            assert!(name("name", good).is_ok(), "{good}");
+        }
+        for bad in ["", " a", "a ", "a/b", "a\nb", "a\0", &"x".repeat(MAX_NAME + 1)] {
+            assert_eq!(name("name", bad).unwrap_err().reason, Reason::Invalid, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!((cut("abc", 2), cut("aü", 2), cut("ab", 9)), ("ab", "a", "ab"));
+    }
+
+    #[test]
+    fn a_certificate_fits_the_time_of_its_command() {
+        let now = Millis(1_000 * Millis::DAY);
+        let dated = |from: u64, life: u64| IdCertificate {
+            serial: [1; 16],
+            key_hash: [2; 32],
+            not_before: Millis(from),
+            not_after: Millis(from + life),
+        };
+        let from = now.0 - CERTIFICATE_BACKDATE;
+        assert!(certificate(&dated(from, CERTIFICATE_LIFE), now).is_ok());
+        for (from, life) in [(from, 0), (from, 2 * CERTIFICATE_LIFE), (0, CERTIFICATE_LIFE), (2 * from, 1)] {
+            assert!(certificate(&dated(from, life), now).is_err(), "{from} {life}");
+        }
+    }
+
+    #[test]
+    fn election_time_outs_are_ordered() {
+        let with = |heartbeat_ms, election_min_ms, election_max_ms| Settings {
+            heartbeat_ms,
+            election_min_ms,
+            election_max_ms,
+            ..Settings::default()
+        };
+        assert!(settings(&Settings::default()).is_ok());
+        for bad in [with(0, 150, 300), with(100, 150, 300), with(50, 300, 300)] {
+            assert!(settings(&bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -40,10 +40,10 @@ impl State {
         apply.changes.insert(RecordKey::Meta);
         apply.state.meta.now = now;
         apply.cross_term_boundaries();
+        apply.mark_overdue();
         let outcome = apply.once(request);
         // After the command: a product heard of in time is not released, and Resume comes first.
         apply.lapse_instances();
-        apply.mark_overdue();
         outcome
     }
 }

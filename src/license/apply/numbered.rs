@@ -16,6 +16,11 @@ impl Apply<'_> {
             }
             return Err(refuse(Reason::InstanceUnknown, format!("There is no instance {id}; register again.")));
         };
+        if number == 0 {
+            // Numbers start at 1; 0 is how a server makes sure that an instance is unknown, and changes none.
+            let current = instance.last_request.as_ref().map_or(0, |l| l.number);
+            return Err(refuse(Reason::StaleRequest { current }, "Request numbers start at 1."));
+        }
         if let Some(last) = &instance.last_request
             && number <= last.number
         {
@@ -206,4 +211,18 @@ fn differences<'a>(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_name_each_changed_license_once() {
+        let list = |counts: &[(u64, u64)]| counts.iter().map(|(l, c)| (LicenseId(*l), *c)).collect::<Vec<_>>();
+        let (old, new) = (list(&[(1, 5), (2, 1), (4, 9)]), list(&[(2, 1), (3, 7), (4, 8)]));
+        let found: Vec<_> = differences(&old, &new).map(|(l, before, after)| (l.0, before, after)).collect();
+        assert_eq!(found, [(1, 5, 0), (3, 0, 7), (4, 9, 8)]);
+        assert_eq!(differences(&old, &old).count(), 0);
+    }
 }

@@ -202,3 +202,16 @@ impl Apply<'_> {
         self.set_terms(default, license, normal(terms));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_terms_are_added_up_and_empty_ones_dropped() {
+        let term = |quantity, start, end| Term { quantity, start: Millis(start), end, billing: Billing::Prepaid };
+        let usage = Term { billing: Billing::Usage, ..term(1, 1, None) };
+        let terms = vec![term(2, 5, None), usage.clone(), term(0, 1, None), term(3, 1, None), term(4, 5, None)];
+        assert_eq!(normal(terms), [term(3, 1, None), usage, term(6, 5, None)]);
+    }
+}

@@ -85,12 +85,13 @@ impl Index {
         Some(LogId { leader_id: *leader_id, index })
     }
 
-    /// The last entry of each leader within `range`. (openraft's comment asks for the first of each; its own
-    /// implementation and its use of the answer want the last.)
+    /// The last entry of each leader within `range`. (openraft documents the first entries, but its own default and
+    /// all that uses the list take the last ones.)
     pub(super) fn key_log_ids(&self, range: Range<u64>) -> Vec<LogId> {
-        let starts = self.leaders.iter().map(|(first, _)| *first).filter(|first| range.contains(first));
-        let ends = starts.filter_map(|first| first.checked_sub(1)).filter(|end| range.contains(end));
-        ends.chain([range.end - 1]).filter_map(|index| self.log_id(index)).collect()
+        let lasts = self.leaders.iter().skip(1).map(|(first, _)| first - 1).chain([range.end - 1]);
+        let mut indexes: Vec<u64> = lasts.filter(|last| range.contains(last)).collect();
+        indexes.dedup();
+        indexes.into_iter().filter_map(|index| self.log_id(index)).collect()
     }
 
     /// Whether an entry with `index` leaves no hole.

@@ -4,6 +4,7 @@ mod index;
 mod janitor;
 mod record;
 mod recover;
+mod report;
 mod segment;
 mod writer;
 
@@ -11,7 +12,7 @@ use super::error::StoreError;
 use super::health::{Health, StoreHealth};
 use super::metrics::StoreMetrics;
 use super::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, TryStreamExt, stream};
 use index::{Found, Index};
 use janitor::Janitor;
 use openraft::errors::LeaderChanged;
@@ -21,6 +22,8 @@ use openraft::storage::{
 use openraft::{LogState, OptionalSend};
 use parking_lot::Mutex;
 use record::{Head, Record};
+pub use report::LogReport;
+pub(super) use report::report;
 use segment::{HEADER, Segment};
 use std::fmt::Debug;
 use std::io;
@@ -275,13 +278,20 @@ impl LogReader {
         tokio::task::spawn_blocking(move || collect(found, limit)).await.map_err(io::Error::other)?
     }
 
-    /// The entries of `range` as a stream that holds at most [`READ_BYTES`] of them at a time.
-    fn stream(&self, range: Range<u64>) -> impl Stream<Item = io::Result<Entry>> + Send + use<> {
-        let chunks = stream::try_unfold((self.clone(), range), |(reader, range)| async move {
+    /// The entries of `range` as a stream that holds at most [`READ_BYTES`] of them at a time. `check` is called
+    /// before and after each read; its error ends the stream.
+    fn stream<E: From<io::Error> + Send>(
+        &self,
+        range: Range<u64>,
+        check: impl Fn() -> Result<(), E> + Copy + Send + Sync,
+    ) -> impl Stream<Item = Result<Entry, E>> + Send {
+        let chunks = stream::try_unfold((self.clone(), range), move |(reader, range)| async move {
+            check()?;
             if range.is_empty() {
-                return Ok::<_, io::Error>(None);
+                return Ok::<_, E>(None);
             }
             let entries = reader.read(range.clone(), READ_BYTES).await?;
+            check()?;
             let next = entries.last().map_or(range.end, |last| last.log_id.index + 1);
             Ok(Some((stream::iter(entries.into_iter().map(Ok)), (reader, next..range.end))))
         });
@@ -353,7 +363,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        Box::pin(self.stream(self.clamp(&range)))
+        Box::pin(self.stream(self.clamp(&range), || Ok(())))
     }
 
     async fn leader_bounded_stream<RB>(
@@ -364,17 +374,13 @@ impl RaftLogReader<TypeConfig> for LogReader {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let reader = self.clone();
-        let led = move || match reader.vote() {
+        // Entries of another leader can only follow another vote.
+        let this = &*self;
+        let led = move || match this.vote() {
             Some(vote) if vote.leader_id == leader && vote.committed => Ok(()),
             vote => Err(LeaderBoundedStreamError::LeaderChanged(LeaderChanged::new(leader, vote))),
         };
-        // The vote is checked once before anything is read, and then with each entry, after it was read: another
-        // leader's entries can only follow another vote.
-        let begin = stream::once(futures::future::ready(led().map(|()| None)));
-        let entries = self.stream(self.clamp(&range)).map_err(LeaderBoundedStreamError::IoError);
-        let checked = entries.and_then(move |entry| futures::future::ready(led().map(|()| Some(entry))));
-        Box::pin(begin.chain(checked).try_filter_map(|entry| futures::future::ready(Ok(entry))))
+        Box::pin(this.stream(this.clamp(&range), led))
     }
 
     async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> Result<Vec<LogId>, io::Error> {

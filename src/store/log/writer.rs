@@ -141,6 +141,8 @@ impl Writer {
             if needs_barrier { self.barrier() } else { Ok(()) }
         });
         if let Err(error) = result {
+            // Before the callers hear of it, so that none finds the store still in health.
+            self.report(&error);
             done.into_iter().for_each(|done| done.tell(Err(copy(&error))));
             return Err(error);
         }
@@ -222,7 +224,8 @@ impl Writer {
         let Some(id) = self.pending_purge else { return Ok(false) };
         let covered = self.covered.is_some_and(|covered| covered >= id.index);
         let frees = self.older.front().is_some_and(|(_, last)| last.is_none_or(|last| last <= id.index));
-        if !hole && !(covered && frees) {
+        let may = hole || (covered && frees);
+        if !may {
             return Ok(false);
         }
         self.pending_purge = None;
@@ -332,7 +335,7 @@ impl Writer {
 
     /// Nothing may be acknowledged after a failed write: whether earlier bytes are durable is unknown from here on.
     fn fail(self, error: &io::Error) {
-        self.shared.health.fail(format!("cannot write the Raft log {}: {error}", self.active.path.display()));
+        self.report(error);
         while let Ok(op) = self.queue.recv() {
             let error = copy(error);
             match op {
@@ -342,6 +345,12 @@ impl Writer {
                 Op::Truncate(_) | Op::Purge { .. } | Op::Covered(_) | Op::Wake => {}
             }
         }
+    }
+}
+
+impl Writer {
+    fn report(&self, error: &io::Error) {
+        self.shared.health.fail(format!("cannot write the Raft log {}: {error}", self.active.path.display()));
     }
 }
 

@@ -1,0 +1,188 @@
+//! `licraft account`.
+
+use super::Context;
+use super::error::CliError;
+use super::output::{Row, cell, enum_word, print_list, print_one, text_or_none, time};
+use super::terminal::{Spinner, Yes};
+use crate::proto::admin::accounts_client::AccountsClient;
+use crate::proto::admin::{Account, AccountReasonRequest, AccountRef, ListAccountsRequest, RequestAccountRequest};
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// Local accounts: each is bound to one virtual account at the vendor's central service.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  licraft account list
+  licraft account request TEST --smart-account example.com --virtual-account DEFAULT
+  licraft account approve TEST")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// List all accounts.
+    #[command(after_help = "Examples:\n  licraft account list -o json")]
+    List,
+    /// Show one account.
+    #[command(after_help = "Examples:\n  licraft account show TEST")]
+    Show(Named),
+    /// Ask for a new account.
+    #[command(
+        after_help = "Examples:\n  licraft account request TEST --smart-account example.com --virtual-account DEFAULT"
+    )]
+    Request(RequestArgs),
+    /// Approve a requested account and register it with central.
+    #[command(after_help = "Examples:\n  licraft account approve TEST")]
+    Approve(Named),
+    /// Reject a requested account.
+    #[command(after_help = "Examples:\n  licraft account reject TEST --reason 'wrong smart account'")]
+    Reject(Reasoned),
+    /// Take an account out of service; its products keep what they have.
+    #[command(after_help = "Examples:\n  licraft account deactivate TEST --reason 'contract ended' --yes")]
+    Deactivate(Reasoned),
+    /// Put a deactivated account back into service.
+    #[command(after_help = "Examples:\n  licraft account activate TEST")]
+    Activate(Named),
+    /// Delete an account that has no instances and is synchronized.
+    #[command(after_help = "Examples:\n  licraft account delete TEST --yes")]
+    Delete(Confirmed),
+}
+
+#[derive(clap::Args, Debug)]
+struct Named {
+    /// Name, or #ID.
+    account: String,
+}
+
+#[derive(clap::Args, Debug)]
+struct Confirmed {
+    /// Name, or #ID.
+    account: String,
+    #[command(flatten)]
+    yes: Yes,
+}
+
+#[derive(clap::Args, Debug)]
+struct Reasoned {
+    /// Name, or #ID.
+    account: String,
+    /// Why, for the event log and the pages.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    yes: Yes,
+}
+
+#[derive(clap::Args, Debug)]
+struct RequestArgs {
+    /// Name of the new account.
+    name: String,
+    /// The smart account at central that it is bound to.
+    #[arg(long, value_name = "NAME")]
+    smart_account: String,
+    /// The virtual account at central that it is bound to.
+    #[arg(long, value_name = "NAME")]
+    virtual_account: String,
+    /// Who asks for it; by default you.
+    #[arg(long, value_name = "WHO")]
+    requested_by: Option<String>,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let named = |account: String| AccountRef { account };
+    match args.verb {
+        Verb::List => return list(context).await,
+        Verb::Show(args) => return show(args.account, context).await,
+        Verb::Request(args) => {
+            let done = format!("Account {} is requested; approve it with `licraft account approve`.", args.name);
+            let request = RequestAccountRequest {
+                name: args.name,
+                smart_account: args.smart_account,
+                virtual_account: args.virtual_account,
+                requested_by: args.requested_by.unwrap_or_default(),
+            };
+            let client = context.client().await?;
+            let changed = client.call(request, |c, r| async move { AccountsClient::new(c).request(r).await }).await?;
+            context.done(&done, changed.id);
+        }
+        Verb::Approve(args) => {
+            let done = format!("Account {} is approved.", args.account);
+            let client = context.client().await?;
+            let spinner = Spinner::new("approving and registering with central");
+            client.call(named(args.account), |c, r| async move { AccountsClient::new(c).approve(r).await }).await?;
+            drop(spinner);
+            context.done(&done, 0);
+        }
+        Verb::Reject(args) => reject(args, context).await?,
+        Verb::Deactivate(args) => deactivate(args, context).await?,
+        Verb::Activate(args) => {
+            let done = format!("Account {} is active again.", args.account);
+            let client = context.client().await?;
+            client.call(named(args.account), |c, r| async move { AccountsClient::new(c).activate(r).await }).await?;
+            context.done(&done, 0);
+        }
+        Verb::Delete(args) => {
+            args.yes.confirm(&format!("Delete account {}?", args.account))?;
+            let done = format!("Account {} is deleted.", args.account);
+            let client = context.client().await?;
+            client.call(named(args.account), |c, r| async move { AccountsClient::new(c).delete(r).await }).await?;
+            context.done(&done, 0);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(context: &Context) -> Result<ExitCode, CliError> {
+    let client = context.client().await?;
+    let reply = client.call(ListAccountsRequest {}, |c, r| async move { AccountsClient::new(c).list(r).await }).await?;
+    print_list(context.format, "accounts", &reply.accounts.iter().map(row).collect::<Vec<_>>());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(account: String, context: &Context) -> Result<ExitCode, CliError> {
+    let client = context.client().await?;
+    let account =
+        client.call(AccountRef { account }, |c, r| async move { AccountsClient::new(c).show(r).await }).await?;
+    print_one(context.format, &row(&account));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reject(args: Reasoned, context: &Context) -> Result<(), CliError> {
+    args.yes.confirm(&format!("Reject account {}?", args.account))?;
+    let done = format!("Account {} is rejected.", args.account);
+    let client = context.client().await?;
+    let request = AccountReasonRequest { account: args.account, reason: args.reason };
+    client.call(request, |c, r| async move { AccountsClient::new(c).reject(r).await }).await?;
+    context.done(&done, 0);
+    Ok(())
+}
+
+async fn deactivate(args: Reasoned, context: &Context) -> Result<(), CliError> {
+    args.yes.confirm(&format!("Take account {} out of service?", args.account))?;
+    let done = format!("Account {} is inactive.", args.account);
+    let client = context.client().await?;
+    let request = AccountReasonRequest { account: args.account, reason: args.reason };
+    client.call(request, |c, r| async move { AccountsClient::new(c).deactivate(r).await }).await?;
+    context.done(&done, 0);
+    Ok(())
+}
+
+fn row(account: &Account) -> Row {
+    let sync = account.sync.clone().unwrap_or_default();
+    Row::new()
+        .with("id", cell(account.id))
+        .with("account", cell(account.name.as_str()))
+        .with("requested_by", cell(account.requested_by.as_str()))
+        .with("smart_account", cell(account.smart_account.as_str()))
+        .with("virtual_account", cell(account.virtual_account.as_str()))
+        .with("account_status", enum_word(account.status().as_str_name(), "ACCOUNT_STATUS_"))
+        .json_only("status_reason", text_or_none(&account.status_reason))
+        .json_only("requested", time(account.requested_ms))
+        .json_only("changed", time(account.changed_ms))
+        .json_only("instances", cell(account.instances))
+        .json_only("default_virtual_account", text_or_none(&account.default_virtual_account))
+        .json_only("last_synchronization", time(sync.last_success_ms))
+        .json_only("synchronization_due", time(sync.due_ms))
+}

@@ -1,0 +1,75 @@
+//! `licraft alert`.
+
+use super::Context;
+use super::error::CliError;
+use super::output::{Row, cell, enum_word, print_list, text_or_none, time};
+use crate::proto::admin::alerts_client::AlertsClient;
+use crate::proto::admin::{Alert, AlertRef, ListAlertsRequest};
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// Alerts: what is wrong now and what to do.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  licraft alert list
+  licraft alert ack cluster-degraded secondary-node")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// List alerts.
+    #[command(after_help = "Examples:\n  licraft alert list --account TEST -o json")]
+    List(ListArgs),
+    /// Acknowledge an alert: it stays until its cause is gone, but no longer as news.
+    #[command(after_help = "Examples:\n  licraft alert ack cluster-degraded secondary-node")]
+    Ack(AckArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct ListArgs {
+    /// Only alerts of this account.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+}
+
+#[derive(clap::Args, Debug)]
+struct AckArgs {
+    /// Kind, as `list` shows it.
+    kind: String,
+    /// Source, as `list` shows it.
+    source: String,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    let client = context.client().await?;
+    match args.verb {
+        Verb::List(args) => {
+            let asked = ListAlertsRequest { account: args.account.unwrap_or_default() };
+            let reply = client.call(asked, |c, r| async move { AlertsClient::new(c).list(r).await }).await?;
+            print_list(context.format, "alerts", &reply.alerts.iter().map(row).collect::<Vec<_>>());
+        }
+        Verb::Ack(AckArgs { kind, source }) => {
+            let done = format!("The alert {kind} about {source} is acknowledged.");
+            let asked = AlertRef { kind, source };
+            client.call(asked, |c, r| async move { AlertsClient::new(c).acknowledge(r).await }).await?;
+            context.done(&done, 0);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(alert: &Alert) -> Row {
+    Row::new()
+        .with("kind", cell(alert.kind.as_str()))
+        .with("source", cell(alert.source.as_str()))
+        .with("severity", enum_word(alert.severity().as_str_name(), "SEVERITY_"))
+        .with("raised", time(alert.raised_ms))
+        .with("acknowledged", cell(alert.acknowledged))
+        .with("message", cell(alert.message.as_str()))
+        .with("action", cell(alert.action.as_str()))
+        .json_only("account", text_or_none(&alert.account))
+        .json_only("due", time(alert.due_ms))
+}

@@ -1,0 +1,73 @@
+//! `licraft ha`: the life of the cluster.
+
+mod deploy;
+mod history;
+mod keys;
+mod power;
+mod provision;
+mod render;
+mod status;
+mod switchover;
+
+use super::Context;
+use super::error::CliError;
+use super::later::Later;
+use clap::Subcommand;
+use std::process::ExitCode;
+
+/// The cluster: form it, look at it, move the active role.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  licraft ha status
+  licraft ha switchover --to secondary-node")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    GenerateKeys(keys::Args),
+    ProvisionStandby(provision::Args),
+    ProvisionWitness(provision::Args),
+    Deploy(deploy::Args),
+    Status(status::Args),
+    Stop(power::StopArgs),
+    Start(power::StartArgs),
+    Switchover(switchover::Args),
+    History(history::Args),
+    #[command(hide = true)]
+    Promote(Later),
+    #[command(hide = true)]
+    Resolve(Later),
+    #[command(hide = true)]
+    Remove(Later),
+    #[command(hide = true)]
+    SetAside(Later),
+    #[command(hide = true)]
+    Teardown(Later),
+    #[command(hide = true)]
+    Drill(Later),
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
+    match args.verb {
+        Verb::GenerateKeys(_) => keys::run(context).await,
+        Verb::ProvisionStandby(args) => provision::run(args, false, context).await,
+        Verb::ProvisionWitness(args) => provision::run(args, true, context).await,
+        Verb::Deploy(args) => deploy::run(args, context).await,
+        Verb::Status(_) => status::run(context).await,
+        Verb::Stop(args) => power::stop(args, context).await,
+        Verb::Start(_) => power::start(context).await,
+        Verb::Switchover(args) => switchover::run(args, context).await,
+        Verb::History(_) => history::run(context).await,
+        Verb::Promote(later) => {
+            Err(later.refuse("ha promote", "bring another voter back; `licraft ha status` says which"))
+        }
+        Verb::Resolve(later) => Err(later.refuse("ha resolve", "`licraft ha status` shows what each node has")),
+        Verb::Remove(later) => Err(later.refuse("ha remove", "`licraft ha stop` on the node itself")),
+        Verb::SetAside(later) => Err(later.refuse("ha set-aside", "look into the node's data_dir")),
+        Verb::Teardown(later) => Err(later.refuse("ha teardown", "`licraft ha stop` on the node itself")),
+        Verb::Drill(later) => Err(later.refuse("ha drill", "`licraft ha switchover --dry-run`")),
+    }
+}

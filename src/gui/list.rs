@@ -1,0 +1,154 @@
+//! Long lists, a page at a time: what is asked for and what is shown of it.
+
+use super::form::query;
+use http::Uri;
+use url::form_urlencoded;
+
+/// Rows of one page: with the longest texts still below 100 KB.
+const ROWS: usize = 50;
+/// Longest search text that is looked at, in characters.
+const MAX_SEARCH: usize = 128;
+
+/// What the address asks for.
+pub struct Asked {
+    path: String,
+    page: usize,
+    /// As typed, for the search field.
+    pub search: String,
+    needle: String,
+}
+
+impl Asked {
+    pub fn read(uri: &Uri) -> Self {
+        let search: String = query(uri, "q").trim().chars().take(MAX_SEARCH).collect();
+        let page = query(uri, "page").parse().unwrap_or(1).max(1);
+        let needle = search.to_lowercase();
+        Self { path: uri.path().to_owned(), page, search, needle }
+    }
+
+    /// Whether one of the texts contains what is searched for, in any case.
+    pub fn matches<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> bool {
+        self.needle.is_empty() || texts.into_iter().any(|t| t.to_lowercase().contains(&self.needle))
+    }
+
+    /// Whether anything is searched for.
+    pub fn searching(&self) -> bool {
+        !self.needle.is_empty()
+    }
+
+    /// Takes the asked page of `items`, or the last one there is; only its items become rows.
+    pub fn page<T, R, I: Iterator<Item = T>>(&self, items: impl Fn() -> I, row: impl Fn(T) -> R) -> List<R> {
+        let mut page = self.page;
+        let (mut kept, total) = window(items(), page);
+        let pages = total.div_ceil(ROWS).max(1);
+        if page > pages {
+            page = pages;
+            (kept, _) = window(items(), page);
+        }
+        let rows = kept.into_iter().map(row).collect();
+        List { rows, total, page, pages, path: self.path.clone(), search: self.search.clone() }
+    }
+}
+
+/// The items of one page, and how many there are in all.
+fn window<T>(items: impl Iterator<Item = T>, page: usize) -> (Vec<T>, usize) {
+    let first = (page - 1).saturating_mul(ROWS);
+    let (mut kept, mut total) = (Vec::new(), 0);
+    for item in items {
+        if total >= first && kept.len() < ROWS {
+            kept.push(item);
+        }
+        total += 1;
+    }
+    (kept, total)
+}
+
+/// One page of a list.
+pub struct List<R> {
+    pub rows: Vec<R>,
+    total: usize,
+    page: usize,
+    pages: usize,
+    path: String,
+    pub search: String,
+}
+
+impl<R> List<R> {
+    /// `Showing Page 1 of 1 (4 Records)`, the words operators know.
+    pub fn summary(&self) -> String {
+        format!("Showing Page {} of {} ({} {})", self.page, self.pages, self.total, records(self.total))
+    }
+
+    /// `Showing All 2 Records` where all fit on one page.
+    pub fn summary_all(&self) -> String {
+        if self.pages > 1 {
+            return self.summary();
+        }
+        format!("Showing All {} {}", self.total, records(self.total))
+    }
+
+    pub fn previous(&self) -> Option<String> {
+        (self.page > 1).then(|| self.link(self.page - 1))
+    }
+
+    pub fn next(&self) -> Option<String> {
+        (self.page < self.pages).then(|| self.link(self.page + 1))
+    }
+
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn link(&self, page: usize) -> String {
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        if !self.search.is_empty() {
+            pairs.append_pair("q", &self.search);
+        }
+        pairs.append_pair("page", &page.to_string());
+        format!("{}?{}", self.path, pairs.finish())
+    }
+}
+
+fn records(n: usize) -> &'static str {
+    if n == 1 { "Record" } else { "Records" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(uri: &str, n: usize) -> List<usize> {
+        Asked::read(&uri.parse().unwrap()).page(|| 0..n, |i| i)
+    }
+
+    #[test]
+    fn pages_are_cut_and_named_as_operators_know_them() {
+        let all = list("/x", 4);
+        assert_eq!(
+            (all.summary(), all.summary_all()),
+            ("Showing Page 1 of 1 (4 Records)".into(), "Showing All 4 Records".into())
+        );
+        assert_eq!((all.previous(), all.next()), (None, None));
+        assert_eq!(list("/x", 0).summary(), "Showing Page 1 of 1 (0 Records)");
+
+        let second = list("/x?page=2&q=a%26b", 120);
+        assert_eq!(second.rows, (50..100).collect::<Vec<_>>());
+        assert_eq!(second.summary_all(), "Showing Page 2 of 3 (120 Records)");
+        assert_eq!(second.next().as_deref(), Some("/x?q=a%26b&page=3"));
+        assert_eq!(second.previous().as_deref(), Some("/x?q=a%26b&page=1"));
+    }
+
+    #[test]
+    fn a_page_beyond_the_end_is_the_last_one() {
+        let last = list("/x?page=18446744073709551615", 51);
+        assert_eq!((last.rows, last.page), (vec![50], 2));
+        assert_eq!(list("/x?page=-1", 1).rows, [0]);
+    }
+
+    #[test]
+    fn search_ignores_case() {
+        let asked = Asked::read(&"/x?q=%20GRÖSSE%20".parse().unwrap());
+        assert!(asked.searching() && asked.matches(["none", "die größe", "grösse"]));
+        assert!(!asked.matches(["grosse"]));
+    }
+}

@@ -1,0 +1,259 @@
+//! Signing in and out, and changing one's own password.
+
+use super::App;
+use super::assets::Assets;
+use super::form::{Form, local_path, query};
+use super::guard::{COOKIE_NAME, viewer};
+use super::pages;
+use super::passwords::{MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES, PasswordError};
+use super::view::{Shell, Viewer, page, see_other};
+use crate::license::{Command, MAX_NAME, Outcome, User};
+use crate::pki::random;
+use crate::product::listener::Peer;
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
+use http::{Extensions, HeaderMap, StatusCode, Uri};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// One message for every wrong sign-in: it does not tell whether the user exists.
+const WRONG: &str = "The user name or the password is wrong.";
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    assets: Assets,
+    next: String,
+    name: String,
+    error: Option<String>,
+}
+
+pub async fn form(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
+    let next = query(&uri, "next");
+    if viewer(&app, &headers, true).is_some() {
+        return see_other(local_path(&next));
+    }
+    page(StatusCode::OK, &SignInPage { assets: Assets, next, name: String::new(), error: None })
+}
+
+pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response {
+    let source = source(request.extensions());
+    let form = match Form::read(request.into_body()).await {
+        Ok(form) => form,
+        Err(status) => return unreadable(status),
+    };
+    let (name, next) = (form.get("name").to_string(), form.get("next").to_string());
+    let refused = |failure: Failure| {
+        let error = Some(failure.to_string());
+        let name = if name.len() > MAX_NAME { String::new() } else { name.clone() };
+        failure.answer(&SignInPage { assets: Assets, next: next.clone(), name, error })
+    };
+    match check(&app, source, &name, form.get("password"), WRONG).await {
+        Err(failure) => refused(failure),
+        Ok(user) => {
+            tracing::info!(user = user.name, %source, "signed in");
+            with_session(&app, &user, local_path(&next))
+        }
+    }
+}
+
+/// Ends the session, here and in the browser.
+pub async fn sign_out(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+    app.sessions.end(&viewer.token);
+    let cookie = format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+    (StatusCode::SEE_OTHER, [(LOCATION, "/sign-in".to_owned()), (SET_COOKIE, cookie)]).into_response()
+}
+
+#[derive(Template)]
+#[template(path = "password.html")]
+struct PasswordPage {
+    shell: Shell,
+    must_change: bool,
+    shortest: usize,
+    longest: usize,
+    error: Option<String>,
+}
+
+impl PasswordPage {
+    fn new(app: &App, viewer: &Viewer, error: Option<String>) -> Self {
+        let shell = Shell::new(&app.context.ledger.state(), viewer, "/password", "Change password");
+        let (shortest, longest) = (MIN_PASSWORD_BYTES, MAX_PASSWORD_BYTES);
+        Self { shell, must_change: viewer.user.must_change, shortest, longest, error }
+    }
+}
+
+pub async fn password_form(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+    page(StatusCode::OK, &PasswordPage::new(&app, &viewer, None))
+}
+
+pub async fn change_password(
+    State(app): State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    request: Request,
+) -> Response {
+    let source = source(request.extensions());
+    let form = match Form::read(request.into_body()).await {
+        Ok(form) => form,
+        Err(status) => return unreadable(status),
+    };
+    match replace_password(&app, &viewer, source, &form).await {
+        Err(failure) => {
+            let error = Some(failure.to_string());
+            failure.answer(&PasswordPage::new(&app, &viewer, error))
+        }
+        Ok(user) => {
+            tracing::info!(user = user.name, %source, "password changed");
+            app.sessions.end(&viewer.token);
+            with_session(&app, &user, "/")
+        }
+    }
+}
+
+/// Commits the new password. All other sessions of this user end with the old one.
+async fn replace_password(app: &App, viewer: &Viewer, source: IpAddr, form: &Form) -> Result<User, Failure> {
+    let (current, new, repeated) = (form.get("current"), form.get("new"), form.get("repeated"));
+    check_new(&viewer.user.name, &current, &new, &repeated).map_err(Failure::Invalid)?;
+    let mut user = check(app, source, &viewer.user.name, current, "The current password is wrong.").await?;
+    user.password_hash = app.passwords.hash(new).await?;
+    user.must_change = false;
+    let command = Command::PutUser { user: user.clone() };
+    match app.context.ledger.propose(random::u128(), &viewer.user.name, command).await {
+        Ok(Outcome::Refused(refusal)) => Err(Failure::Invalid(refusal.message)),
+        Ok(_) => Ok(user),
+        Err(error) => Err(Failure::Unavailable(format!("The password may not have been changed: {error}."))),
+    }
+}
+
+fn check_new(name: &str, current: &str, new: &str, repeated: &str) -> Result<(), String> {
+    if new != repeated {
+        return Err("The new password and its repetition differ.".into());
+    }
+    if !(MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES).contains(&new.len()) {
+        return Err(format!("The new password must have {MIN_PASSWORD_BYTES} to {MAX_PASSWORD_BYTES} characters."));
+    }
+    if new == current || new.eq_ignore_ascii_case(name) {
+        return Err("The new password must differ from the current one and from the user name.".into());
+    }
+    Ok(())
+}
+
+/// Why a password was not accepted.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Wrong(&'static str),
+    #[error("There were too many failed attempts. Try again in {}.", in_words(.0))]
+    Wait(Duration),
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<PasswordError> for Failure {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Wait(Duration::from_secs(5)),
+            PasswordError::Failed(_) => {
+                tracing::error!(%error, "a password could not be checked");
+                Self::Unavailable("The password could not be checked; the node's log says why.".into())
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn answer(&self, template: &impl Template) -> Response {
+        let status = match self {
+            Self::Wrong(_) => StatusCode::UNAUTHORIZED,
+            Self::Wait(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut response = page(status, template);
+        if let Self::Wait(wait) = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
+        response
+    }
+}
+
+/// Rounded up, so that one who waits so long does not come too early.
+fn seconds(wait: &Duration) -> u64 {
+    wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX)
+}
+
+fn in_words(wait: &Duration) -> String {
+    match seconds(wait) {
+        1 => "1 second".into(),
+        n if n < 120 => format!("{n} seconds"),
+        n => format!("{} minutes", n.div_ceil(60)),
+    }
+}
+
+/// The user, if this is their password. An unknown user costs the same work and gets the same answer.
+async fn check(
+    app: &App,
+    source: IpAddr,
+    name: &str,
+    password: Zeroizing<String>,
+    wrong: &'static str,
+) -> Result<User, Failure> {
+    // Longer ones belong to nobody; cut, so that the table of attempts stays small.
+    let name: &str = &name.chars().take(MAX_NAME + 1).collect::<String>();
+    app.attempts.begin(source, name, Instant::now()).map_err(Failure::Wait)?;
+    let user = app.context.ledger.state().user(name).cloned();
+    let short = password.len() <= MAX_PASSWORD_BYTES;
+    let hash = user.as_ref().filter(|_| short).map(|u| u.password_hash.clone());
+    let password = if short { password } else { Zeroizing::default() };
+    if !app.passwords.verify(password, hash).await? {
+        // Not the name: people type passwords there.
+        tracing::warn!(%source, known = user.is_some(), "a wrong password was given");
+        return Err(Failure::Wrong(wrong));
+    }
+    let user = user.ok_or(Failure::Wrong(wrong))?;
+    app.attempts.succeeded(source, name);
+    Ok(user)
+}
+
+fn source(extensions: &Extensions) -> IpAddr {
+    extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+}
+
+/// Leads to `path` under a fresh session.
+fn with_session(app: &App, user: &User, path: &str) -> Response {
+    let token = app.sessions.begin(user, Instant::now());
+    let cookie = format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Strict");
+    (StatusCode::SEE_OTHER, [(LOCATION, path.to_owned()), (SET_COOKIE, cookie)]).into_response()
+}
+
+fn unreadable(status: StatusCode) -> Response {
+    pages::problem(status, "The form could not be read", "Go back and send it again.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_must_be_new_long_enough_and_typed_twice_alike() {
+        let check = |new, repeated| check_new("administrator", "old-secret", new, repeated);
+        check("new-secret", "new-secret").unwrap();
+        assert!(check("new-secret", "new-secreT").unwrap_err().contains("differ"));
+        assert!(check("short", "short").unwrap_err().contains("8 to 256"));
+        check("old-secret", "old-secret").unwrap_err();
+        check("Administrator", "Administrator").unwrap_err();
+    }
+
+    #[test]
+    fn waits_are_rounded_up() {
+        assert!(Failure::Wait(Duration::from_millis(1)).to_string().ends_with("Try again in 1 second."));
+        assert_eq!(in_words(&Duration::from_millis(1_001)), "2 seconds");
+        assert_eq!(in_words(&Duration::from_secs(121)), "3 minutes");
+    }
+}

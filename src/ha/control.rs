@@ -1,0 +1,524 @@
+//! The cluster's verbs on this node: what `licraft init` and `licraft ha …` do.
+
+use super::deploy;
+use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
+use super::join::{self, Joiner};
+use super::pairing::{CODE_LIFE, node_certificate};
+use super::running::{Running, active_name};
+use super::shared::Shared;
+use super::status::{self, Answer, Facts, MemberFacts, Mode};
+use super::switchover;
+use crate::admin::{
+    AdminError, ClusterControl, ClusterStatus, Deploy, Initialize, Initialized, Kind, NodeDigest, PairingCode,
+    Progress, Provision, Switchover, SwitchoverReport, SyncControl,
+};
+use crate::config::NodeRole;
+use crate::license::{AccountId, Command, Member, Millis, Outcome, Settings};
+use crate::pki::ca::{self, Authority};
+use crate::pki::jws::{Algorithm, SigningKey};
+use crate::pki::seal::Sealer;
+use crate::pki::tls::Identity as TlsIdentity;
+use crate::pki::{pairing, random};
+use crate::raft::Ledger;
+use crate::store::StateDigest;
+use async_trait::async_trait;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
+
+/// A fresh sole voter elects itself within an election time-out; this is far beyond it.
+const FIRST_ELECTION: Duration = Duration::from_secs(10);
+/// Peers compute a digest of 300,000 instances within a second; then they are asked every half second.
+const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
+/// A peer whose last report is older than this does not answer.
+const PEER_FRESH: Duration = Duration::from_millis(1_500);
+
+/// This node's part in the cluster.
+pub struct Control {
+    pub(super) shared: Arc<Shared>,
+    running: watch::Sender<Option<Arc<Running>>>,
+    /// One verb that changes the node's mode at a time.
+    verb: tokio::sync::Mutex<()>,
+}
+
+impl Control {
+    #[must_use]
+    pub fn new(shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self { shared, running: watch::channel(None).0, verb: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Starts what the data directory says: nothing when uninitialised or stopped, else the running part.
+    ///
+    /// # Errors
+    /// When an initialised node cannot start.
+    pub async fn resume(&self) -> anyhow::Result<()> {
+        if !identity::exists(self.data_dir()) {
+            return Ok(());
+        }
+        if self.stopped_file().exists() {
+            self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
+            return Ok(());
+        }
+        self.start_running().await
+    }
+
+    /// Ends the running part, for the end of the process.
+    pub async fn shutdown(&self) {
+        if let Some(running) = self.running.send_replace(None) {
+            self.shared.ledger.off("this node is ending");
+            end(running).await;
+        }
+    }
+
+    /// The running part, if it runs. Let go of it soon: `ha stop` waits for that.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Running>> {
+        self.running.borrow().clone()
+    }
+
+    /// Changes whenever the running part starts or ends.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<Arc<Running>>> {
+        self.running.subscribe()
+    }
+
+    fn need_running(&self) -> Result<Arc<Running>, AdminError> {
+        self.current().ok_or_else(|| self.not_running())
+    }
+
+    /// Why nothing runs here, and what to do.
+    #[must_use]
+    pub fn not_running(&self) -> AdminError {
+        match self.mode_without_running() {
+            Mode::Uninitialised => AdminError::new(Kind::Uninitialised, "this node holds no data yet")
+                .hint("run `licraft init` for a fresh server, or `licraft ha provision-standby` to join one"),
+            _ => AdminError::new(Kind::NotRunning, "cluster is not currently running on this node")
+                .hint("run `licraft ha start`"),
+        }
+    }
+
+    fn data_dir(&self) -> &std::path::Path {
+        &self.shared.config.data_dir
+    }
+
+    fn stopped_file(&self) -> PathBuf {
+        self.data_dir().join("stopped")
+    }
+
+    fn mode_without_running(&self) -> Mode {
+        if identity::exists(self.data_dir()) { Mode::Stopped } else { Mode::Uninitialised }
+    }
+
+    async fn start_running(&self) -> anyhow::Result<()> {
+        let identity = Arc::new(NodeIdentity::load(self.data_dir())?);
+        let running = Running::start(&self.shared, identity).await?;
+        self.running.send_replace(Some(Arc::new(running)));
+        Ok(())
+    }
+
+    fn uninitialised(&self) -> Result<(), AdminError> {
+        match identity::exists(self.data_dir()) {
+            false => Ok(()),
+            true => Err(AdminError::new(Kind::State, "this node already holds the data of a server")
+                .because(format!("{} is in use", self.data_dir().display()))
+                .hint("use another data_dir; setting data aside with --replace is not built yet")),
+        }
+    }
+
+    fn fresh_identity(&self, name: &str) -> anyhow::Result<NodeIdentity> {
+        let now = (self.shared.clock)();
+        let ca = Authority::self_signed(&format!("{name} cluster CA"), CLUSTER_CA_DAYS, now)?;
+        let key = SigningKey::generate(Algorithm::Es256)?;
+        let cluster_id = hex::encode(random::bytes::<16>());
+        let hosts = vec![self.shared.config.address.to_string(), name.to_owned()];
+        let cert = node_certificate(&ca, &ca::csr(&key, name)?, 1, &cluster_id, name, hosts, now)?;
+        let timings = Settings::default();
+        Ok(NodeIdentity {
+            file: NodeFile {
+                node_id: 1,
+                name: name.to_owned(),
+                witness: false,
+                cluster_id,
+                epoch_counter: 1,
+                epoch_id: hex::encode(random::bytes::<16>()),
+                heartbeat_ms: timings.heartbeat_ms,
+                election_min_ms: timings.election_min_ms,
+                election_max_ms: timings.election_max_ms,
+            },
+            ca_cert: ca.cert_der().to_vec(),
+            ca: Some(ca),
+            sealer: Some(Sealer::generate()),
+            tls: TlsIdentity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? },
+        })
+    }
+
+    /// Forms a cluster of one and commits the first commands.
+    async fn first_commands(&self, administrator: crate::license::User) -> Result<String, AdminError> {
+        let running = self.need_running()?;
+        let config = &self.shared.config;
+        let info = running.replica.options().info.clone();
+        running.replica.membership().initialize(info.clone()).await.map_err(internal)?;
+        wait_serving(&running).await?;
+        let server_uid = hex::encode(random::bytes::<16>());
+        let member = Member {
+            node_id: running.replica.options().node_id,
+            name: info.name,
+            public_address: info.public_address,
+            cluster_address: info.cluster_address,
+            witness: false,
+            joined: (self.shared.clock)(),
+            retired: false,
+        };
+        let settings = Settings { host_common_name: config.address.to_string(), ..Settings::default() };
+        for command in [
+            Command::Initialize { server_uid: server_uid.clone(), administrator },
+            Command::PutMember { member },
+            Command::SetSettings { settings },
+        ] {
+            commit(&*running.ledger(), "init", command).await?;
+        }
+        Ok(server_uid)
+    }
+
+    fn answers(&self, running: &Running) -> Vec<MemberFacts> {
+        let status = running.replica.status();
+        let state = self.shared.ledger.state();
+        let voters = running.replica.membership().voters();
+        let mut members: Vec<Member> = state.members().filter(|m| !m.retired).cloned().collect();
+        if members.is_empty() {
+            members.push(member_of(running));
+        }
+        let fact = |m: Member| {
+            let answer = if m.node_id == status.node_id {
+                Some(Answer {
+                    version: env!("CARGO_PKG_VERSION").into(),
+                    term: status.last_applied.map_or(0, |id| id.term),
+                    index: status.last_applied.map_or(0, |id| id.index),
+                    write_lag_ms: None,
+                    flush_lag_ms: None,
+                    replay_lag_ms: None,
+                    contact_ms: 0,
+                    connected_since: None,
+                })
+            } else {
+                status.peers.iter().find(|p| p.node_id == m.node_id).and_then(peer_answer)
+            };
+            MemberFacts {
+                voter: voters.contains(&m.node_id),
+                node_id: m.node_id,
+                name: m.name,
+                public_address: m.public_address,
+                cluster_address: host_of(&m.cluster_address),
+                witness: m.witness,
+                answer,
+            }
+        };
+        members.into_iter().map(fact).collect()
+    }
+
+    fn facts(&self, running: Option<&Running>) -> Facts {
+        let config = &self.shared.config;
+        let state = self.shared.ledger.state();
+        let mut facts = Facts {
+            mode: self.mode_without_running(),
+            this_node: config.name.clone(),
+            this_id: 0,
+            version: env!("CARGO_PKG_VERSION").into(),
+            epoch: 0,
+            members: Vec::new(),
+            leader: None,
+            serving: false,
+            changing_since: None,
+            vip: state.settings().vip.clone(),
+            vip_held: false,
+            sync_enabled: !state.settings().central_url.is_empty(),
+            failed_actions: Vec::new(),
+        };
+        let Some(running) = running else {
+            if let Ok(identity) = NodeIdentity::load(self.data_dir()) {
+                facts.this_id = identity.file.node_id;
+                facts.epoch = identity.file.epoch_counter;
+            }
+            return facts;
+        };
+        let role = running.replica.roles().borrow().clone();
+        facts.mode = Mode::Running;
+        facts.this_id = running.replica.options().node_id;
+        facts.epoch = running.identity.file.epoch_counter;
+        facts.members = self.answers(running);
+        facts.leader = role.leader;
+        let here = *running.active.borrow();
+        let fresh = |age: Duration| age < PEER_FRESH;
+        let there = running.replica.status().peers.iter().any(|p| p.serving && p.last_contact.is_some_and(fresh));
+        facts.serving = here || (there && facts.leader != Some(facts.this_id));
+        facts.changing_since = (!facts.serving).then(|| millis(role.since));
+        facts.vip_held = !running.holding.borrow().held.is_empty();
+        facts
+    }
+}
+
+#[async_trait]
+impl ClusterControl for Control {
+    async fn status(&self) -> ClusterStatus {
+        let running = self.current();
+        status::derive(&self.facts(running.as_deref()))
+    }
+
+    async fn initialize(&self, request: Initialize) -> Result<Initialized, AdminError> {
+        let _verb = self.verb.lock().await;
+        if self.shared.config.role == NodeRole::Witness {
+            return Err(AdminError::new(Kind::State, "a witness cannot be initialised: it holds no server")
+                .hint("run `licraft ha provision-witness --join ADDRESS --code CODE` here"));
+        }
+        self.uninitialised()?;
+        let identity = self.fresh_identity(&self.shared.config.name).map_err(internal)?;
+        std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
+        identity.create(self.data_dir()).map_err(internal)?;
+        self.start_running().await.map_err(internal)?;
+        let server_uid = self.first_commands(request.administrator).await?;
+        Ok(Initialized { server_uid })
+    }
+
+    async fn generate_keys(&self, progress: Progress) -> Result<PairingCode, AdminError> {
+        let running = self.need_running()?;
+        let Some(ca) = &running.identity.ca else {
+            return Err(
+                AdminError::new(Kind::State, "a witness has no keys to pair with").hint("run this on the primary node")
+            );
+        };
+        if running.replica.guard().serving_until().is_none() {
+            return Err(not_active(&running));
+        }
+        progress.step("Opening pairing for one node...");
+        let hash = ca::certificate_key(ca.cert_der()).map_err(internal)?.hash();
+        let code = self.shared.codes.lock().open(&hash);
+        let life = u64::try_from(CODE_LIFE.as_millis()).unwrap_or(u64::MAX);
+        Ok(PairingCode {
+            code: code.to_string(),
+            expires: (self.shared.clock)().plus(life),
+            join_address: self.shared.config.admin.listen.to_string(),
+        })
+    }
+
+    async fn provision(&self, request: Provision, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let config = &self.shared.config;
+        let witness = config.role == NodeRole::Witness;
+        if witness != request.witness {
+            let (is, verb) = match witness {
+                true => ("a witness", "provision-witness"),
+                false => ("a data node", "provision-standby"),
+            };
+            return Err(AdminError::new(Kind::State, format!("the node file says that this is {is}"))
+                .hint(format!("run `licraft ha {verb}`, or change `role` in the node file")));
+        }
+        self.uninitialised()?;
+        let code = pairing::PairingCode::parse(&request.code).ok_or_else(|| {
+            AdminError::new(Kind::Invalid, "that is not a pairing code")
+                .hint("type the code that `licraft ha generate-keys` printed: eight groups of four")
+        })?;
+        let joiner = Joiner {
+            name: config.name.clone(),
+            public_address: config.address.to_string(),
+            cluster_address: config.raft.listen.to_string(),
+            witness,
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        progress.step(format!("Joining the cluster at {}...", request.join));
+        let (identity, peer) = join::join(&request.join, &code, joiner)
+            .await
+            .map_err(|e| AdminError::new(Kind::Unreachable, "this node was not let in").because(e.to_string()))?;
+        progress.step("Writing the keys...");
+        std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
+        identity.create(self.data_dir()).map_err(internal)?;
+        self.start_running().await.map_err(internal)?;
+        progress.step(format!("Joined. Now run `licraft ha deploy` on {peer}."));
+        Ok(())
+    }
+
+    async fn deploy(&self, request: Deploy, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        deploy::deploy(&self.shared, &running, request, &progress).await
+    }
+
+    async fn switchover(
+        &self,
+        request: Switchover,
+        progress: Progress,
+    ) -> Result<Option<SwitchoverReport>, AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        switchover::switchover(&self.shared, &running, &request, &progress).await
+    }
+
+    async fn stop(&self, force: bool, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        let serving = running.replica.guard().serving_until().is_some();
+        if serving {
+            let request = Switchover { to: None, dry_run: false };
+            match switchover::switchover(&self.shared, &running, &request, &progress).await {
+                Ok(_) => {}
+                Err(error) if force => tracing::warn!(%error, "stopping without a hand-over, by force"),
+                Err(error) => {
+                    return Err(AdminError::new(Kind::ClusterState, "nobody can take over from this node")
+                        .because(error.to_string())
+                        .hint("bring the other node back first, or repeat with --force to stop service"));
+                }
+            }
+        }
+        progress.step("Stopping Cluster (vip)...");
+        std::fs::write(self.stopped_file(), b"").map_err(internal)?;
+        sync_folder(self.data_dir()).map_err(internal)?;
+        progress.step("Stopping Cluster (raft)...");
+        self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
+        drop(running);
+        if let Some(running) = self.running.send_replace(None) {
+            end(running).await;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        if self.current().is_some() {
+            return Ok(());
+        }
+        if self.mode_without_running() == Mode::Uninitialised {
+            return self.need_running().map(drop);
+        }
+        progress.step("Starting Cluster (raft)...");
+        self.start_running().await.map_err(internal)?;
+        progress.step("Starting Cluster (vip)...");
+        match std::fs::remove_file(self.stopped_file()) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(internal(e)),
+            _ => sync_folder(self.data_dir()).map_err(internal),
+        }
+    }
+
+    async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
+        let running = self.need_running()?;
+        let nonce = u64::from_le_bytes(random::bytes());
+        commit(&*running.ledger(), "doctor", Command::DigestMark { nonce }).await?;
+        let deadline = tokio::time::Instant::now() + DIGEST_PATIENCE;
+        loop {
+            let digests = collect_digests(&running, nonce);
+            let complete = !digests.is_empty() && digests.iter().all(|d| d.digest.is_some());
+            if complete || tokio::time::Instant::now() > deadline {
+                return Ok(digests);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl SyncControl for Control {
+    async fn sync_now(&self, account: AccountId) -> Result<(), AdminError> {
+        let running = self.need_running()?;
+        let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
+        upstream.synchronize(account).await
+    }
+
+    async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
+        let running = self.need_running()?;
+        let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
+        upstream.approve(account, actor).await
+    }
+}
+
+fn collect_digests(running: &Running, nonce: u64) -> Vec<NodeDigest> {
+    let mine = running.store.digests().borrow().iter().find(|d| d.nonce == nonce).copied();
+    let Some(StateDigest { index, digest, .. }) = mine else { return Vec::new() };
+    let mut all = vec![NodeDigest { node: running.identity.file.name.clone(), digest: Some(hex::encode(digest)) }];
+    for peer in running.replica.status().peers {
+        let theirs = peer.digests.iter().find(|(i, _)| *i == index);
+        all.push(NodeDigest { node: peer.info.name.clone(), digest: theirs.map(|(_, d)| hex::encode(d)) });
+    }
+    all
+}
+
+fn peer_answer(peer: &crate::raft::PeerStatus) -> Option<Answer> {
+    let contact = peer.last_contact.filter(|age| *age < PEER_FRESH)?;
+    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    Some(Answer {
+        version: peer.version.clone().unwrap_or_default(),
+        term: peer.last_applied.map_or(0, |id| id.term),
+        // A report is up to half a second old; what the peer acknowledged meanwhile is newer.
+        index: peer.last_applied.max(peer.matched).map_or(0, |id| id.index),
+        write_lag_ms: peer.write_lag.map(ms),
+        flush_lag_ms: peer.flush_lag.map(ms),
+        replay_lag_ms: peer.replay_lag.map(ms),
+        contact_ms: ms(contact),
+        connected_since: None,
+    })
+}
+
+fn member_of(running: &Running) -> Member {
+    let info = &running.replica.options().info;
+    Member {
+        node_id: running.replica.options().node_id,
+        name: info.name.clone(),
+        public_address: info.public_address.clone(),
+        cluster_address: info.cluster_address.clone(),
+        witness: info.witness,
+        joined: Millis(0),
+        retired: false,
+    }
+}
+
+/// Waits until this node serves.
+pub(super) async fn wait_serving(running: &Running) -> Result<(), AdminError> {
+    let mut active = running.active.clone();
+    match tokio::time::timeout(FIRST_ELECTION, active.wait_for(|a| *a)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(AdminError::new(Kind::Internal, "this node did not become active in time").hint("look at its log")),
+    }
+}
+
+/// Commits `command` for `actor`; a refusal is an error.
+pub(super) async fn commit(ledger: &dyn Ledger, actor: &str, command: Command) -> Result<(), AdminError> {
+    match ledger.propose(random::u128(), actor, command).await? {
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn not_active(running: &Running) -> AdminError {
+    match active_name(&running.replica) {
+        Some(active) => AdminError::new(Kind::NotActive, format!("this node is not active; {active} is"))
+            .hint(format!("run this on {active}")),
+        None => AdminError::new(Kind::NoActiveNode, "no node is active now").hint("look at `licraft ha status`"),
+    }
+}
+
+pub(super) fn internal(error: impl std::fmt::Display) -> AdminError {
+    AdminError::new(Kind::Internal, "this node could not do it").because(format!("{error:#}"))
+}
+
+/// `10.0.0.5` of `10.0.0.5:7441`: addresses are shown without the port.
+fn host_of(address: &str) -> String {
+    address.parse::<std::net::SocketAddr>().map_or_else(|_| address.to_owned(), |a| a.ip().to_string())
+}
+
+fn millis(at: SystemTime) -> Millis {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn sync_folder(path: &std::path::Path) -> std::io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
+/// Readers (status, metrics) hold the running part for moments only; it ends when the last one lets go.
+async fn end(mut running: Arc<Running>) {
+    loop {
+        match Arc::try_unwrap(running) {
+            Ok(running) => return running.shutdown().await,
+            Err(shared) => running = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,331 @@
+//! What runs while a node takes part in its cluster: the replica, and on a data node the HTTPS ports, the virtual
+//! address and synchronization. All of it ends when `ha stop` or the process ends it.
+
+use super::identity::NodeIdentity;
+use super::ports::Ports;
+use super::shared::Shared;
+use super::upstream::UpstreamKeeper;
+use crate::config::{NodeRole, VipDriver};
+use crate::license::{Command, Settings};
+use crate::pki::seal::Sealer;
+use crate::pki::tls::NodeTls;
+use crate::product::{self, ProductContext, Serving, ServingGuard};
+use crate::raft::{LeaseGuard, Ledger, Replica, ReplicaOptions, StoreParts, Timings, Transport};
+use crate::store::{BatchAuth, Epoch, NodeInfo, Store, StoreHandle, StoreOptions};
+use crate::vip::{self, Guard, Holding, Stage};
+use anyhow::{Context, Result};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How often the level-triggered tasks look: becoming active and changed settings are noticed within this.
+const LOOK: Duration = Duration::from_millis(5);
+const SETTINGS_LOOK: Duration = Duration::from_millis(200);
+/// How long the end of everything may take before it is cut.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// The running part of a node.
+pub struct Running {
+    pub identity: Arc<NodeIdentity>,
+    pub node_tls: NodeTls,
+    pub replica: Arc<Replica>,
+    pub store: StoreHandle,
+    pub holding: watch::Receiver<Holding>,
+    pub active: watch::Receiver<bool>,
+    /// None on a witness.
+    pub upstream: Option<Arc<UpstreamKeeper>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The batch MAC under the sealing key.
+struct SealerAuth(Sealer);
+
+impl BatchAuth for SealerAuth {
+    fn mac(&self, body: &[u8]) -> [u8; 32] {
+        self.0.mac(body)
+    }
+
+    fn verify(&self, body: &[u8], mac: &[u8; 32]) -> bool {
+        self.0.verify_mac(body, mac)
+    }
+}
+
+/// Serving as the virtual address and the product handlers ask for it.
+#[derive(Clone)]
+pub struct Served {
+    guard: LeaseGuard,
+    replica: Arc<Replica>,
+}
+
+impl Served {
+    #[must_use]
+    pub fn new(replica: Arc<Replica>) -> Self {
+        Self { guard: replica.guard(), replica }
+    }
+}
+
+impl Guard for Served {
+    fn serving_until(&self) -> Option<Instant> {
+        self.guard.serving_until()
+    }
+}
+
+impl ServingGuard for Served {
+    fn serving(&self) -> Serving {
+        match self.guard.serving_until() {
+            Some(_) => Serving::Active,
+            None => Serving::Standby { active: active_name(&self.replica) },
+        }
+    }
+}
+
+/// The data node that leads, if another one does.
+#[must_use]
+pub fn active_name(replica: &Replica) -> Option<String> {
+    let leader = replica.roles().borrow().leader?;
+    replica.membership().members().remove(&leader).filter(|info| !info.witness).map(|info| info.name)
+}
+
+impl Running {
+    /// Starts everything for an initialised node.
+    ///
+    /// # Errors
+    /// When the store does not open, a port is taken, or the identity is unusable.
+    pub async fn start(shared: &Arc<Shared>, identity: Arc<NodeIdentity>) -> Result<Self> {
+        let config = &shared.config;
+        let node_tls = NodeTls::new(&identity.ca_cert, &identity.tls)?;
+        let (store, replica) = start_replica(shared, &identity, node_tls.clone()).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (active_tx, active) = watch::channel(false);
+        let (report, holding) = watch::channel(Holding::default());
+        shared.ledger.on(replica.ledger());
+        let mut running = Self { identity, node_tls, replica, store, holding, active, upstream: None, stop, tasks };
+        if config.role == NodeRole::Data {
+            running.serve(shared, active_tx, report).await?;
+        }
+        shared.measure(&running);
+        running.watch_store(shared);
+        Ok(running)
+    }
+
+    /// The ledger of this replica.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<dyn Ledger> {
+        self.replica.ledger()
+    }
+
+    async fn serve(
+        &mut self,
+        shared: &Arc<Shared>,
+        active: watch::Sender<bool>,
+        report: watch::Sender<Holding>,
+    ) -> Result<()> {
+        let config = &shared.config;
+        if config.vip.driver != VipDriver::Bind {
+            anyhow::bail!(
+                "the VIP drivers \"netlink\" and \"hook\" are not built yet; set `[vip] driver = \"bind\"` and use an \
+                 address that this machine answers for"
+            );
+        }
+        let sealer = self.identity.sealer.clone().context("a data node without its sealing key")?;
+        let served = Served::new(self.replica.clone());
+        let upstream = Arc::new(UpstreamKeeper::new(self.ledger(), sealer.clone(), shared.clock.clone()));
+        self.upstream = Some(upstream.clone());
+        let ports = Arc::new(self.ports(shared, sealer, &served)?);
+        let own = own_address(config.https.product.ip(), config.address);
+        ports.open(&[own], self.stop.child_token()).context("opening the HTTPS ports")?;
+
+        let (vip_tx, vip_addresses) = watch::channel(Vec::new());
+        let (wake_tx, wake) = watch::channel(0);
+        let hold =
+            vip::hold(Arc::new(served.clone()), ports.clone(), vip_addresses, wake, report, self.stop.child_token());
+        self.tasks.spawn(hold);
+        self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
+        self.tasks.spawn(follow_role(self.replica.clone(), active, wake_tx, self.stop.child_token()));
+        let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
+        self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));
+        Ok(())
+    }
+
+    fn ports(&self, shared: &Arc<Shared>, sealer: Sealer, served: &Served) -> Result<Ports> {
+        let config = &shared.config;
+        let settings = self.ledger().state().settings().clone();
+        let cert = Ports::certificate(&self.identity, config.address, &settings, (shared.clock)())?;
+        let context = ProductContext {
+            ledger: shared.ledger.clone(),
+            serving: Arc::new(served.clone()),
+            sealer,
+            metrics: shared.metrics.clone(),
+            clock: shared.clock.clone(),
+        };
+        Ok(Ports {
+            product: config.https.product.port(),
+            gui: config.https.gui.port(),
+            product_router: product::router(context),
+            gui_router: shared.pages(served.clone()),
+            tls: Ports::tls(&cert)?,
+        })
+    }
+
+    /// A failed store ends the process: the address drops at once, the peers take over, and a restart may heal it.
+    fn watch_store(&self, shared: &Arc<Shared>) {
+        let (mut failed, stop, fatal) = (self.store.failed(), self.stop.clone(), shared.fatal.clone());
+        self.tasks.spawn(async move {
+            let why = tokio::select! {
+                () = stop.cancelled() => return,
+                why = failed.wait_for(Option::is_some) => why.ok().and_then(|w| w.clone()),
+            };
+            if let Some(why) = why {
+                tracing::error!(%why, "the store failed; this node stops serving");
+                stop.cancel();
+                fatal.send_replace(Some(why.to_string()));
+            }
+        });
+    }
+
+    /// Ends everything, address first, and waits for it.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        let ended = async {
+            self.tasks.wait().await;
+            self.replica.shutdown().await;
+            // Blocks for the last write of the image.
+            let store = self.store.clone();
+            if tokio::task::spawn_blocking(move || store.close()).await.is_err() {
+                tracing::error!("the store did not close cleanly");
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN, ended).await.is_err() {
+            tracing::error!("the running part did not end within {SHUTDOWN:?}");
+        }
+    }
+}
+
+/// A wildcard in the node file means the node's own address: the virtual one is opened when it is held.
+fn own_address(listen: IpAddr, address: IpAddr) -> IpAddr {
+    if listen.is_unspecified() { address } else { listen }
+}
+
+async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -> Result<(StoreHandle, Arc<Replica>)> {
+    let (config, file) = (&shared.config, &identity.file);
+    let epoch_id = u128::from_str_radix(&file.epoch_id, 16).context("the epoch in node.json is not hexadecimal")?;
+    let auth = identity.sealer.clone().map(|s| Arc::new(SealerAuth(s)) as Arc<dyn BatchAuth>);
+    let info = NodeInfo {
+        name: file.name.clone(),
+        public_address: config.address.to_string(),
+        cluster_address: config.raft.listen.to_string(),
+        witness: file.witness,
+    };
+    let epoch = Epoch { counter: file.epoch_counter, id: epoch_id };
+    let mut options = ReplicaOptions::new(file.node_id, file.cluster_id.clone(), epoch, info);
+    options.timings = Timings {
+        heartbeat_ms: file.heartbeat_ms,
+        election_min_ms: file.election_min_ms,
+        election_max_ms: file.election_max_ms,
+    };
+    options.auth.clone_from(&auth);
+    let listener = tokio::net::TcpListener::bind(config.raft.listen).await;
+    let listener = listener.with_context(|| format!("listening for the other nodes on {}", config.raft.listen))?;
+    let (dir, store_options) = (config.data_dir.join("raft"), StoreOptions { auth, ..StoreOptions::default() });
+    // Blocks for the replay of the log's tail.
+    let opened = tokio::task::spawn_blocking(move || Store::open(&dir, store_options)).await?;
+    let (log, machine, store) = opened.context("opening the store")?;
+    let transport = Transport::Grpc { listener, tls, local: Some(config.raft.listen.ip()) };
+    let parts = StoreParts::new(log, machine, store.clone());
+    Ok((store, Replica::start(options, parts, transport).await.context("starting the replica")?))
+}
+
+/// Publishes whether this node serves, wakes the address holder, and records each take-over.
+async fn follow_role(
+    replica: Arc<Replica>,
+    active: watch::Sender<bool>,
+    wake: watch::Sender<u64>,
+    stop: CancellationToken,
+) {
+    let guard = replica.guard();
+    let mut led_term = None;
+    let mut before = None;
+    while !stop.is_cancelled() {
+        let serving = guard.serving_until().is_some();
+        if *active.borrow() != serving {
+            active.send_replace(serving);
+            wake.send_modify(|n| *n += 1);
+        }
+        let role = replica.roles().borrow().clone();
+        let term = role.term;
+        if serving && led_term != Some(term) {
+            led_term = Some(term);
+            tracing::info!(term, "this node is active");
+            let cause = cause(&replica, before);
+            let command = Command::Resume { node_id: replica.options().node_id, term, cause };
+            let ledger = replica.ledger();
+            tokio::spawn(async move {
+                if let Err(error) = ledger.propose(crate::pki::random::u128(), "cluster", command).await {
+                    tracing::warn!(%error, "the change of roles could not be recorded");
+                }
+            });
+        }
+        before = role.leader.or(before);
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    active.send_replace(false);
+}
+
+/// Why this node is active now, as far as it saw it happen.
+fn cause(replica: &Replica, before: Option<u64>) -> String {
+    let me = replica.options().node_id;
+    let name = |id| replica.membership().members().remove(&id).map_or_else(|| format!("node {id}"), |info| info.name);
+    match before {
+        Some(other) if other != me => format!("took over from {}", name(other)),
+        Some(_) => "elected again".into(),
+        None => "start".into(),
+    }
+}
+
+/// Brings the virtual addresses and the certificate's names in line with the replicated settings.
+struct FollowSettings {
+    shared: Arc<Shared>,
+    identity: Arc<NodeIdentity>,
+    ports: Arc<Ports>,
+    vip: watch::Sender<Vec<IpAddr>>,
+}
+
+impl FollowSettings {
+    async fn run(self, ledger: Arc<dyn Ledger>, stop: CancellationToken) {
+        let mut seen: Option<Settings> = None;
+        while !stop.is_cancelled() {
+            let settings = ledger.state().settings().clone();
+            if seen.as_ref() != Some(&settings) {
+                self.apply(&settings);
+                seen = Some(settings);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(SETTINGS_LOOK) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    fn apply(&self, settings: &Settings) {
+        let now = (self.shared.clock)();
+        let renewed = Ports::certificate(&self.identity, self.shared.config.address, settings, now)
+            .and_then(|cert| self.ports.renew(&cert));
+        if let Err(error) = renewed {
+            tracing::error!(%error, "the server certificate could not be renewed; the old one stays");
+        }
+        let addresses: Vec<IpAddr> = settings.vip.iter().filter_map(|a| a.parse().ok()).collect();
+        self.vip.send_if_modified(|current| {
+            let change = *current != addresses;
+            *current = addresses;
+            change
+        });
+    }
+}

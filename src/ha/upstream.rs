@@ -1,0 +1,106 @@
+//! The way to central, made anew when the imported vendor root changes.
+
+use crate::admin::{AdminError, Kind};
+use crate::central::{SyncService, Upstream, UpstreamError, VendorRoot};
+use crate::license::AccountId;
+use crate::pki::seal::Sealer;
+use crate::product::Clock;
+use crate::raft::Ledger;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// How often the vendor root is looked at: importing one is rare and by hand.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Keeps one [`Upstream`] for the vendor root in force.
+pub struct UpstreamKeeper {
+    ledger: Arc<dyn Ledger>,
+    sealer: Sealer,
+    clock: Clock,
+    current: Mutex<Option<(String, Arc<Upstream>)>>,
+}
+
+impl UpstreamKeeper {
+    #[must_use]
+    pub fn new(ledger: Arc<dyn Ledger>, sealer: Sealer, clock: Clock) -> Self {
+        Self { ledger, sealer, clock, current: Mutex::new(None) }
+    }
+
+    /// # Errors
+    /// When no vendor root was imported, or it is unusable.
+    pub fn get(&self) -> Result<Arc<Upstream>, AdminError> {
+        let pem = self.ledger.state().settings().vendor_root.clone();
+        if pem.is_empty() {
+            return Err(AdminError::new(Kind::State, "no vendor root was imported, so central cannot be trusted")
+                .hint("run `licraft settings set vendor-root @FILE` with the file the vendor gave you"));
+        }
+        let mut current = self.current.lock();
+        if let Some((known, upstream)) = &*current
+            && *known == pem
+        {
+            return Ok(upstream.clone());
+        }
+        let made = VendorRoot::from_pem(pem.as_bytes()).map_err(UpstreamError::from).and_then(|root| {
+            Upstream::new(self.ledger.clone(), self.sealer.clone(), root, self.clock.clone()).map(Arc::new)
+        });
+        let upstream =
+            made.map_err(|e| AdminError::new(Kind::Internal, "central cannot be reached").because(e.to_string()))?;
+        *current = Some((pem, upstream.clone()));
+        Ok(upstream)
+    }
+
+    /// Runs the synchronization service for the vendor root in force, until `stop`.
+    pub async fn run(self: Arc<Self>, active: watch::Receiver<bool>, stop: CancellationToken) {
+        let mut running: Option<(Arc<Upstream>, tokio::task::JoinHandle<()>)> = None;
+        while !stop.is_cancelled() {
+            if let Ok(upstream) = self.get()
+                && running.as_ref().is_none_or(|(known, _)| !Arc::ptr_eq(known, &upstream))
+            {
+                let service = SyncService::new(upstream.clone(), active.clone());
+                let task = tokio::spawn(service.run());
+                if let Some((_, old)) = running.replace((upstream, task)) {
+                    old.abort();
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        if let Some((_, task)) = running {
+            task.abort();
+        }
+    }
+
+    /// # Errors
+    /// See [`UpstreamError`].
+    pub async fn synchronize(&self, account: AccountId) -> Result<(), AdminError> {
+        self.get()?.synchronize(account, "administrator").await.map(drop).map_err(|e| failed("synchronized", e))
+    }
+
+    /// # Errors
+    /// See [`UpstreamError`]. An unreachable central is none: the account stays approved and is tried again.
+    pub async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
+        match self.get()?.approve_account(account, actor).await {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, account = account.0, "central did not answer; the registration is tried again");
+                Ok(())
+            }
+            other => other.map_err(|e| failed("registered with central", e)),
+        }
+    }
+}
+
+fn failed(what: &str, error: UpstreamError) -> AdminError {
+    let kind = match &error {
+        UpstreamError::AccountUnknown(_) => Kind::NotFound,
+        UpstreamError::Status { .. } | UpstreamError::NoCentral => Kind::State,
+        UpstreamError::Propose(inner) => return inner.clone().into(),
+        UpstreamError::Link(_) => Kind::Unreachable,
+        _ => Kind::State,
+    };
+    AdminError::new(kind, format!("the account was not {what}")).because(error.to_string())
+}

@@ -1,0 +1,303 @@
+//! Commands against a serving node over its Unix socket, in table, JSON and plain form.
+
+use super::fake::{Node, normal};
+use super::{stderr, stdout};
+use licraft::admin::{AdminError, ClusterState, Kind, Route};
+use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
+
+fn json(node: &Node, args: &[&str]) -> Value {
+    let text = stdout(&node.run(&[args, &["-o", "json"]].concat()).success());
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{args:?}: {e}: {text}"))
+}
+
+fn plain(node: &Node, args: &[&str]) -> String {
+    stdout(&node.run(&[args, &["-o", "plain"]].concat()).success())
+}
+
+fn table(node: &Node, args: &[&str]) -> String {
+    stdout(&node.run(args).success())
+}
+
+#[test]
+fn init_makes_or_takes_a_password() {
+    let node = Node::active();
+    let made = json(&node, &["init"]);
+    assert_eq!(made["server_uid"], "00ff");
+    assert!(made["password"].as_str().unwrap().len() >= 40);
+    let again = node.run(&["init"]).code(1);
+    assert!(stderr(&again).contains("already initialised"), "{}", stderr(&again));
+
+    let node = Node::active();
+    let file = node.dir.path().join("password");
+    std::fs::write(&file, "short\n").unwrap();
+    let run = node.run(&["init", "--password-file", file.to_str().unwrap()]).code(1);
+    assert!(stderr(&run).contains("too short"), "{}", stderr(&run));
+    std::fs::write(&file, "secret words\n").unwrap();
+    let run = node.run(&["init", "--administrator", "ops", "--password-file", file.to_str().unwrap()]).success();
+    assert!(stdout(&run).contains("Administrator: ops\n") && !stdout(&run).contains("secret words"));
+    assert!(node.ledger_state().user("ops").is_some_and(|u| !u.must_change));
+}
+
+impl Node {
+    fn ledger_state(&self) -> std::sync::Arc<licraft::license::State> {
+        licraft::raft::Ledger::state(&*self.ledger)
+    }
+}
+
+#[test]
+fn accounts_from_request_to_deletion() {
+    let node = Node::active();
+    node.run(&["init"]).success();
+    assert_eq!(table(&node, &["account", "list"]), "No accounts.\n");
+    assert_eq!(json(&node, &["account", "list"]), serde_json::json!([]));
+    let request = ["account", "request", "TEST", "--smart-account", "S A", "--virtual-account", "V"];
+    assert!(table(&node, &request).contains("Account TEST is requested"));
+    let run = node.run(&request).code(1);
+    assert!(stderr(&run).starts_with("Error: There already is an account"), "{}", stderr(&run));
+
+    let list = json(&node, &["account", "list"]);
+    assert_eq!(list[0]["account"], "TEST");
+    assert_eq!(list[0]["account_status"], "requested");
+    assert!(list[0]["requested_by"].as_str().unwrap().starts_with("uid "));
+    node.run(&["account", "approve", "TEST"]).success();
+    let fields: Vec<String> = plain(&node, &["account", "list"]).trim_end().split('\t').map(Into::into).collect();
+    assert_eq!(fields[1..], ["TEST", &fields[2], "S A", "V", "active"]);
+    let heading = table(&node, &["account", "list"]);
+    assert!(
+        heading.starts_with("ID  ACCOUNT  REQUESTED BY  SMART ACCOUNT  VIRTUAL ACCOUNT  ACCOUNT STATUS"),
+        "{heading}"
+    );
+    assert!(table(&node, &["account", "show", "TEST"]).contains("Smart Account:            S A\n"));
+
+    let run = node.run(&["account", "deactivate", "TEST", "--reason", "over"]).code(2);
+    assert!(stderr(&run).contains("Try: repeat it with --yes"), "{}", stderr(&run));
+    node.run(&["account", "deactivate", "TEST", "--reason", "over", "--yes"]).success();
+    assert_eq!(json(&node, &["account", "show", "TEST"])["status_reason"], "over");
+    node.run(&["account", "activate", "TEST"]).success();
+    let run = node.run(&["account", "show", "NONE"]).code(1);
+    let expected = "Error: there is no account `NONE`\nTry: `licraft account list` shows them\n";
+    assert_eq!(stderr(&run), expected);
+}
+
+#[test]
+fn virtual_accounts_and_tokens() {
+    let node = Node::with_account();
+    let id = plain(&node, &["va", "create", "Lab"]);
+    assert!(id.trim_end().parse::<u64>().is_ok(), "{id}");
+    node.run(&["va", "rename", "Lab", "Laboratory", "--account", "TEST"]).success();
+    let list = json(&node, &["virtual-account", "list"]);
+    assert!(list.as_array().unwrap().iter().any(|va| va["virtual_account"] == "Laboratory" && va["default"] == false));
+
+    let made = json(&node, &["token", "create", "--virtual-account", "Laboratory", "--max-uses", "1"]);
+    let token = made["token"].as_str().unwrap().to_owned();
+    let listed = &json(&node, &["token", "list"])[0];
+    assert_eq!(listed["status"], "active");
+    assert_eq!(listed["max_uses"], 1);
+    assert!(listed.get("token").is_none(), "a token is shown only when asked for");
+    assert_eq!(json(&node, &["token", "list", "--reveal"])[0]["token"], token.as_str());
+    node.register(&token, "SN1", None, 3);
+    assert_eq!(json(&node, &["token", "list"])[0]["status"], "exhausted");
+    let bare = table(&node, &["token", "create"]);
+    assert_eq!(bare.trim_end().len(), token.len(), "alone on its line: {bare}");
+    let id = listed["id"].to_string();
+    node.run(&["token", "revoke", &id, "-y"]).success();
+    assert!(plain(&node, &["token", "list", "--va", "Laboratory"]).contains("\trevoked\t"));
+    let run = node.run(&["va", "delete", "Laboratory", "--yes"]).code(1);
+    assert!(stderr(&run).starts_with("Error: "), "{}", stderr(&run));
+    node.run(&["va", "create", "Empty"]).success();
+    node.run(&["va", "delete", "Empty", "--yes"]).success();
+}
+
+#[test]
+fn a_lost_reply_makes_no_second_token() {
+    let node = Node::with_account();
+    *node.ledger.lost_replies.lock() = 2;
+    let made = json(&node, &["token", "create"]);
+    let tokens = json(&node, &["token", "list", "--reveal"]);
+    assert_eq!(tokens.as_array().unwrap().len(), 1);
+    assert_eq!(tokens[0]["token"], made["token"]);
+    assert_eq!(*node.ledger.lost_replies.lock(), 0, "the replies were lost indeed");
+}
+
+#[test]
+fn licenses_and_instances() {
+    let node = Node::with_account();
+    node.run(&["va", "create", "Lab"]).success();
+    let token = json(&node, &["token", "create"])["token"].as_str().unwrap().to_owned();
+    node.register(&token, "SN1", Some("router-7"), 12);
+    node.register(&token, "SN2", None, 1);
+
+    let pools = json(&node, &["license", "list"]);
+    let pool = pools.as_array().unwrap().iter().find(|p| p["tag"] == "ENH").unwrap();
+    assert_eq!((&pool["purchased"], &pool["in_use"], &pool["balance"]), (&10.into(), &13.into(), &(-3).into()));
+    assert_eq!(pool["status"], "Insufficient Licenses");
+    assert!(table(&node, &["license", "show", "UC Manager Enhanced"]).contains("Insufficient Licenses"));
+    let default = pool["virtual_account"].as_str().unwrap();
+    node.run(&["license", "transfer", "ENH", "--from", default, "--to", "Lab", "--quantity", "4"]).success();
+    let shown = json(&node, &["license", "show", "ENH"]);
+    let of =
+        |va: &str| shown.as_array().unwrap().iter().find(|p| p["virtual_account"] == va).unwrap()["purchased"].clone();
+    assert_eq!((of(default), of("Lab")), (6.into(), 4.into()));
+
+    let list = json(&node, &["instance", "list"]);
+    assert_eq!(list[0]["name"], "router-7");
+    assert_eq!(list[1]["name"], "UDI_PID:PI-SOFTWARE;UDI_SN:SN2");
+    assert_eq!(list[0]["status"], "Out Of Compliance");
+    assert_eq!(json(&node, &["instance", "list", "--limit", "1"]).as_array().unwrap().len(), 1);
+    assert!(table(&node, &["instance", "show", "PI-SOFTWARE:SN2"]).contains("UC Manager Enhanced"));
+    assert_eq!(json(&node, &["instance", "show", "router-7"])["licenses"][0]["count"], 12);
+    node.run(&["instance", "transfer", "router-7", "--to", "Lab"]).success();
+    assert!(plain(&node, &["instance", "list", "--va", "Lab"]).contains("router-7"));
+    node.run(&["instance", "remove", "router-7", "--yes"]).success();
+    assert_eq!(json(&node, &["instance", "list"]).as_array().unwrap().len(), 1);
+    let run = node.run(&["instance", "show", "router-7"]).code(1);
+    assert!(stderr(&run).contains("there is no product instance `router-7`"));
+}
+
+#[test]
+fn events_alerts_sync_settings_doctor() {
+    let node = Node::with_account();
+    let lines = stdout(&node.run(&["event", "list", "-o", "json"]).success());
+    let events: Vec<Value> = lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert!(events.iter().any(|e| e["kind"] == "account-approved" && e["account"] == "TEST"));
+    assert!(events.windows(2).all(|w| w[0]["seq"].as_u64() < w[1]["seq"].as_u64()));
+    assert_eq!(table(&node, &["event", "list", "--last", "1"]).lines().count(), 1);
+    assert!(plain(&node, &["event", "list", "--account", "TEST"]).lines().all(|l| l.contains("\tTEST\t")));
+
+    let run = node.run(&["sync", "now"]).code(1);
+    assert!(stderr(&run).starts_with("Error: central does not answer\nTry: "), "{}", stderr(&run));
+    let status = json(&node, &["sync", "status"]);
+    assert_eq!(status[0]["alerts"], "Synchronization Failed");
+    assert_eq!(status[0]["reason"], "central does not answer");
+    let alert = json(&node, &["alert", "list"])[0].clone();
+    assert_eq!(alert["kind"], "synchronization-failed");
+    let source = alert["source"].as_str().unwrap();
+    node.run(&["alert", "ack", "synchronization-failed", source]).success();
+    assert_eq!(json(&node, &["alert", "list"])[0]["acknowledged"], true);
+    node.run(&["alert", "ack", "witness-lost", "x"]).code(1);
+
+    node.run(&["settings", "set", "central-url", "https://central.example.com:8444"]).success();
+    let url = plain(&node, &["settings", "get", "central-url"]);
+    assert_eq!(url.split('\t').nth(1), Some("https://central.example.com:8444"));
+    let all = json(&node, &["settings", "get"]);
+    for setting in ["host-common-name", "central-url", "vip", "heartbeat-ms", "election-min-ms", "election-max-ms"] {
+        assert!(all.as_array().unwrap().iter().any(|s| s["setting"] == setting), "{setting}: {all}");
+    }
+    let run = node.run(&["settings", "get", "central-ulr"]).code(1);
+    assert!(stderr(&run).contains("Try: `central-url`?"), "{}", stderr(&run));
+    for (key, value) in [("central-url", "http://a"), ("vip", "10.0.0.1"), ("heartbeat-ms", "soon")] {
+        node.run(&["settings", "set", key, value]).code(1);
+    }
+
+    let report = table(&node, &["doctor"]);
+    assert!(report.contains("passed   kept totals") && report.contains("2 of 2 replicas are equal"), "{report}");
+}
+
+#[test]
+fn events_are_followed() {
+    let node = Node::with_account();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_licraft"))
+        .arg("--socket")
+        .arg(node.socket())
+        .args(["event", "list", "--follow", "-o", "json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (tx, rx) = std::sync::mpsc::channel();
+    let out = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        for line in std::io::BufRead::lines(std::io::BufReader::new(out)).map_while(Result::ok) {
+            let _ = tx.send(line);
+        }
+    });
+    let wait_for = |kind: &str| loop {
+        let line = rx.recv_timeout(std::time::Duration::from_secs(30)).expect("an event in time");
+        if serde_json::from_str::<Value>(&line).unwrap()["kind"] == kind {
+            return;
+        }
+    };
+    wait_for("account-activated");
+    node.run(&["account", "request", "SECOND", "--smart-account", "S", "--virtual-account", "W"]).success();
+    wait_for("account-requested");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+}
+
+#[test]
+fn the_clusters_verbs() {
+    let node = Node::active();
+    let run = table(&node, &["ha", "generate-keys"]);
+    assert!(run.contains("licraft ha provision-standby --join 192.168.1.5:7441 --code AB-CD\n"), "{run}");
+    assert_eq!(json(&node, &["ha", "generate-keys"])["code"], "AB-CD");
+    node.run(&["ha", "provision-witness", "--join", "192.168.1.5:7441", "--code", "AB-CD"]).success();
+    let run = node.run(&["ha", "provision-standby", "--join", "192.168.1.5:7441", "--code", "X"]).code(1);
+    assert!(stderr(&run).contains("Error: the pairing code is wrong\nTry: make another"), "{}", stderr(&run));
+    let run = node.run(&["ha", "provision-standby", "--join", "a:1", "--code", "X", "--replace"]).code(2);
+    assert!(stderr(&run).contains("--yes"));
+    let run = table(&node, &["ha", "deploy", "--vip", "192.168.1.12,2001:db8::12", "--interface", "ens192"]);
+    assert!(run.starts_with("passed   clocks ") && run.contains("warning  voters"), "{run}");
+    assert_eq!(json(&node, &["ha", "deploy", "--vip", "192.168.1.12", "--dry-run"])[1]["result"], "warning");
+    let calls = node.cluster.calls.lock().clone();
+    assert_eq!(calls[0], "provision 192.168.1.5:7441 true");
+    assert!(calls.contains(&"deploy [192.168.1.12, 2001:db8::12] Some(\"ens192\") false".to_owned()), "{calls:?}");
+    node.run(&["ha", "deploy", "--vip", "192.168.1.12,192.168.1.13"]).code(1);
+
+    assert!(table(&node, &["ha", "switchover"]).contains("Measured gap: 12 ms."));
+    assert_eq!(json(&node, &["ha", "switchover", "--to", "secondary-node"])["gap_ms"], 12);
+    let run = node.run(&["ha", "switchover", "--to", "nobody"]).code(3);
+    assert_eq!(stderr(&run).lines().count(), 3, "what, why, what to do: {}", stderr(&run));
+    assert_eq!(table(&node, &["ha", "stop"]), "Stopping Cluster (vip)...\nStopping Cluster (raft)...\n");
+    assert_eq!(table(&node, &["ha", "start"]), "Starting Cluster (raft)...\nStarting Cluster (vip)...\n");
+    node.cluster.status.lock().cluster = ClusterState::NoQuorum;
+    node.run(&["ha", "stop"]).code(3);
+    node.run(&["ha", "stop", "--force", "--yes"]).success();
+    assert_eq!(table(&node, &["ha", "history"]), "No changes of the active node yet.\n");
+}
+
+#[test]
+fn status_in_all_forms() {
+    let node = Node::active();
+    let text = table(&node, &["ha", "status"]);
+    assert!(text.starts_with("Node Status:\n  primary-node: Online\n"), "{text}");
+    assert!(text.ends_with(" 2/53CDB68\n(1 row)\n\nCluster is normal.\n"), "{text}");
+    assert_eq!(json(&node, &["ha", "status"]), serde_json::to_value(normal()).unwrap());
+    let line = "secondary-node\tstandby\tslave\tonline\t192.168.1.10\t192.168.1.10:7441\t0.1.0\t2/53CDB68";
+    assert_eq!(plain(&node, &["ha", "status"]).lines().nth(1), Some(line));
+    for (state, code) in [
+        (ClusterState::NoQuorum, 0),
+        (ClusterState::Stopped, 3),
+        (ClusterState::Standalone, 3),
+        (ClusterState::Retired, 3),
+        (ClusterState::Uninitialised, 3),
+    ] {
+        node.cluster.status.lock().cluster = state;
+        node.run(&["ha", "status"]).code(code);
+    }
+    let link = node.dir.path().join("ha_status");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_licraft"), &link).unwrap();
+    node.cluster.status.lock().cluster = ClusterState::Normal;
+    let run = snapbox::cmd::Command::new(&link).arg("--socket").arg(node.socket()).assert().success();
+    assert_eq!(stdout(&run), text);
+}
+
+#[test]
+fn no_active_node_is_exit_code_3() {
+    let error =
+        AdminError::new(Kind::NoActiveNode, "there is no active node").because("no quorum").hint("start another");
+    let node = Node::routing(Route::Nowhere(error));
+    let run = node.run(&["account", "list"]).code(3);
+    assert_eq!(stderr(&run), "Error: there is no active node\nWhy: no quorum\nTry: start another\n");
+    node.run(&["ha", "status"]).success();
+}
+
+#[test]
+fn the_socket_is_private() {
+    let node = Node::active();
+    let mode = std::fs::metadata(node.socket()).unwrap().permissions().mode() & 0o777;
+    assert!(mode == 0o600 || mode == 0o660, "{mode:o}");
+    let _inside = node.runtime.enter();
+    let taken = licraft::admin::unix(&node.socket());
+    assert!(taken.is_err_and(|e| e.to_string().contains("another process answers")));
+}

@@ -1,0 +1,659 @@
+//! The browser pages over their router: who gets in, what every answer carries, what the pages say.
+
+// Helpers of tests may unwrap as tests do.
+#![allow(clippy::unwrap_used)]
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use axum::Router;
+use axum::body::Body;
+use http::header::{CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use licraft::admin::*;
+use licraft::gui::{GuiContext, router};
+use licraft::license::*;
+use licraft::product::listener::Peer;
+use licraft::raft::{Ledger, ProposeError};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tower::ServiceExt;
+
+const PASSWORD: &str = "four unrelated words";
+const NOW: Millis = Millis(1_795_400_000_000);
+/// What products and people can put into the fields that the pages show.
+const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
+const PAGES: [&str; 8] =
+    ["/", "/high-availability", "/licenses", "/product-instances", "/accounts", "/alerts", "/event-log", "/password"];
+
+/// A ledger of one: applies at once.
+struct Alone(Mutex<Arc<State>>);
+
+impl Alone {
+    fn carry_out(&self, id: u128, actor: &str, command: Command) -> Outcome {
+        let mut state = self.0.lock().unwrap();
+        let mut next = State::clone(&state);
+        let request = licraft::license::Request { id, actor: actor.into(), command };
+        let outcome = next.apply(Stamp { at: NOW }, &request, &mut BTreeSet::new());
+        *state = Arc::new(next);
+        outcome
+    }
+}
+
+#[async_trait::async_trait]
+impl Ledger for Alone {
+    async fn propose(&self, id: u128, actor: &str, command: Command) -> Result<Outcome, ProposeError> {
+        Ok(self.carry_out(id, actor, command))
+    }
+    fn state(&self) -> Arc<State> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// A cluster that is what the test says.
+struct Cluster(Mutex<ClusterStatus>);
+
+fn not_asked<T>() -> Result<T, AdminError> {
+    Err(AdminError::new(Kind::NotBuilt, "the pages do not ask for this"))
+}
+
+#[async_trait::async_trait]
+impl ClusterControl for Cluster {
+    async fn status(&self) -> ClusterStatus {
+        self.0.lock().unwrap().clone()
+    }
+    async fn initialize(&self, _: Initialize) -> Result<Initialized, AdminError> {
+        not_asked()
+    }
+    async fn generate_keys(&self, _: Progress) -> Result<PairingCode, AdminError> {
+        not_asked()
+    }
+    async fn provision(&self, _: Provision, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn deploy(&self, _: Deploy, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn switchover(&self, _: Switchover, _: Progress) -> Result<Option<SwitchoverReport>, AdminError> {
+        not_asked()
+    }
+    async fn stop(&self, _: bool, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn start(&self, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
+        not_asked()
+    }
+}
+
+fn node(name: &str, address: &str, role: NodeRole) -> NodeStatus {
+    NodeStatus {
+        name: name.into(),
+        public_address: address.into(),
+        cluster_address: format!("{address}:7441"),
+        role,
+        replication: Replication::None,
+        state: NodeState::Online,
+        version: "0.1.0".into(),
+        last_contact_ms: Some(12),
+        log_term: 2,
+        log_index: 0x53_CDB6,
+        write_lag_ms: Some(1),
+        flush_lag_ms: Some(2),
+        replay_lag_ms: Some(3),
+        connected_since: None,
+    }
+}
+
+fn normal() -> ClusterStatus {
+    ClusterStatus {
+        cluster: ClusterState::Normal,
+        this_node: "primary-node".into(),
+        version: "0.1.0".into(),
+        epoch: 1,
+        vip: VipStatus { addresses: vec!["10.0.0.12".into()], holder: Some("primary-node".into()) },
+        heartbeat: Heartbeat::Connected,
+        failure_tolerance: 1,
+        verdict: "Cluster is normal. 1 failure tolerated. secondary-node is in sync and safe to promote.".into(),
+        failed_actions: vec![],
+        nodes: vec![
+            node("primary-node", "10.0.0.5", NodeRole::Active),
+            node("secondary-node", "10.0.0.10", NodeRole::Standby),
+            node("witness", "10.0.0.15", NodeRole::Witness),
+        ],
+        daemons: vec![],
+        changing_since: None,
+        conflict: vec![],
+    }
+}
+
+/// What makes one case of the cluster of another.
+type Change<'a> = &'a dyn Fn(&mut ClusterStatus);
+
+/// The pages of one node.
+struct Gui {
+    router: Router,
+    ledger: Arc<Alone>,
+    cluster: Arc<Cluster>,
+    serving: Arc<AtomicBool>,
+}
+
+/// Cheap to check: the pages take the parameters from the hash.
+fn weak_hash(password: &str) -> String {
+    let params = Params::new(8, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_with_salt(password.as_bytes(), &[7; 16]).unwrap().to_string()
+}
+
+fn user(name: &str, must_change: bool) -> User {
+    User {
+        name: name.into(),
+        role: Role::SystemAdministrator,
+        password_hash: weak_hash(PASSWORD),
+        must_change,
+        created: NOW,
+    }
+}
+
+impl Gui {
+    fn new() -> Self {
+        let ledger = Arc::new(Alone(Mutex::default()));
+        let cluster = Arc::new(Cluster(Mutex::new(normal())));
+        let serving = Arc::new(AtomicBool::new(true));
+        let asked = serving.clone();
+        let router = router(GuiContext {
+            ledger: ledger.clone(),
+            cluster: cluster.clone(),
+            serving: Arc::new(move || asked.load(Ordering::Relaxed)),
+            vip_url: Arc::new(|| Some("https://10.0.0.12:8443".into())),
+        });
+        let gui = Self { router, ledger, cluster, serving };
+        gui.done(Command::Initialize { server_uid: "5eed".into(), administrator: user("admin", false) });
+        let settings = Settings { vip: vec!["10.0.0.12".into()], ..Settings::default() };
+        gui.done(Command::SetSettings { settings });
+        gui
+    }
+
+    fn done(&self, command: Command) -> u64 {
+        match self.ledger.carry_out(0, "test", command) {
+            Outcome::Refused(refusal) => panic!("{}", refusal.message),
+            Outcome::Created(id) => id,
+            Outcome::Registered(registered) => registered.instance.0,
+            _ => 0,
+        }
+    }
+
+    async fn send(&self, request: http::request::Builder, body: &str) -> Answer {
+        let peer = Peer("192.0.2.7:50000".parse().unwrap());
+        let request = request.header(HOST, "10.0.0.12:8443").extension(peer).body(Body::from(body.to_owned())).unwrap();
+        let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        Answer(Response::from_parts(head, body))
+    }
+
+    async fn get(&self, path: &str, cookie: &str) -> Answer {
+        self.send(Request::get(path).header(COOKIE, cookie), "").await
+    }
+
+    async fn post(&self, path: &str, cookie: &str, body: &str) -> Answer {
+        self.send(Request::post(path).header(COOKIE, cookie).header(ORIGIN, "https://10.0.0.12:8443"), body).await
+    }
+
+    async fn try_sign_in(&self, name: &str, password: &str) -> Answer {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("name", name).append_pair("password", password);
+        self.post("/sign-in", "", &form.finish()).await
+    }
+
+    /// Signs in and returns the cookie to send.
+    async fn sign_in(&self, name: &str, password: &str) -> String {
+        self.try_sign_in(name, password).await.cookie()
+    }
+
+    /// An account with a license, an instance that uses too much, and `text` wherever something is free to be named.
+    fn fill(&self, text: &str) {
+        let named = text.replace('/', "|");
+        let account = AccountId(self.done(Command::RequestAccount {
+            name: named.clone(),
+            requested_by: text.into(),
+            smart_account: named.clone(),
+            virtual_account: named.clone(),
+        }));
+        let keys = AccountKeys {
+            ca_csr: vec![1],
+            ca_key: Sealed(vec![1]),
+            signer_key: Sealed(vec![1]),
+            ca_chain: vec![],
+            signer_cert: vec![],
+        };
+        self.done(Command::ApproveAccount { account, keys });
+        let entitlement =
+            Entitlement { tag: "regid.base".into(), name: text.into(), export_controlled: false, terms: vec![] };
+        self.done(Command::ActivateAccount {
+            account,
+            ca_chain: vec![vec![1]],
+            signer_cert: vec![1],
+            entitlements: vec![entitlement],
+            response: [1; 32],
+        });
+        let va = VirtualAccountId(self.done(Command::CreateVirtualAccount { account, name: format!("{named}2") }));
+        self.done(Command::CreateToken {
+            va,
+            hash: [9; 32],
+            sealed: Sealed(vec![1]),
+            description: text.into(),
+            expires_days: 30,
+            max_uses: 0,
+            export_controlled: false,
+        });
+        for host in [Some(text.to_owned()), None] {
+            let number = host.is_some() as u8;
+            let instance = self.done(Command::Register {
+                token_hash: [9; 32],
+                udi: Udi { pid: text.into(), sn: format!("{text}{number}") },
+                host_name: host,
+                product_type: text.into(),
+                software_version: text.into(),
+                certificate: IdCertificate {
+                    serial: [number; 16],
+                    key_hash: [number; 32],
+                    not_before: NOW,
+                    not_after: NOW.plus(365 * Millis::DAY),
+                },
+            });
+            self.done(Command::Numbered {
+                instance: InstanceId(instance),
+                number: 1,
+                digest: [1; 32],
+                action: InstanceAction::Authorize { usage: vec![("regid.base".into(), 17)] },
+            });
+        }
+        self.done(Command::BeginSync { account });
+        self.done(Command::FailSync { account, seq: 1, reason: text.into() });
+        self.done(Command::PutMember {
+            member: Member {
+                node_id: 1,
+                name: named.clone(),
+                public_address: text.into(),
+                cluster_address: text.into(),
+                witness: false,
+                joined: NOW,
+                retired: false,
+            },
+        });
+        self.done(Command::Resume { node_id: 1, term: 1, cause: text.into() });
+    }
+}
+
+struct Answer(Response<String>);
+
+impl Answer {
+    fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+    fn header(&self, name: impl http::header::AsHeaderName) -> &str {
+        self.0.headers().get(name).map_or("", |v| v.to_str().unwrap())
+    }
+    /// Without markup, runs of white space as one space.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut inside = false;
+        for c in self.0.body().chars() {
+            match c {
+                '<' => inside = true,
+                '>' => {
+                    inside = false;
+                    text.push(' ');
+                }
+                _ if !inside => text.push(c),
+                _ => {}
+            }
+        }
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+    fn cookie(&self) -> String {
+        assert_eq!(self.status(), StatusCode::SEE_OTHER, "{}", self.text());
+        self.header(SET_COOKIE).split(';').next().unwrap().to_owned()
+    }
+    #[track_caller]
+    fn says(&self, expected: &str) {
+        assert!(self.text().contains(expected), "{expected:?} is not in: {}", self.text());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_shown_without_a_session() {
+    let gui = Gui::new();
+    for cookie in ["", "__Host-licraft=", "__Host-licraft=AAAA", "licraft=x"] {
+        for path in PAGES.iter().chain(&["/unknown", "/licenses?q=a%20b&page=2"]) {
+            let answer = gui.get(path, cookie).await;
+            assert_eq!(answer.status(), StatusCode::SEE_OTHER, "{path}");
+            assert!(answer.header(LOCATION).starts_with("/sign-in"), "{path}");
+            assert_eq!(answer.0.body(), "");
+        }
+        assert_eq!(gui.post("/password", cookie, "new=x").await.header(LOCATION), "/sign-in");
+    }
+    let answer = gui.get("/licenses?q=a%20b&page=2", "").await;
+    assert_eq!(answer.header(LOCATION), "/sign-in?next=%2Flicenses%3Fq%3Da%2520b%26page%3D2");
+    let form = gui.get(answer.header(LOCATION), "").await;
+    assert!(form.0.body().contains(r#"name="next" value="/licenses?q=a%20b&#38;page=2""#), "{}", form.0.body());
+}
+
+#[tokio::test]
+async fn signing_in_gives_a_guarded_cookie_and_signing_out_ends_it() {
+    let gui = Gui::new();
+    let answer = gui.post("/sign-in", "", "name=admin&password=four+unrelated+words&next=%2Flicenses").await;
+    assert_eq!((answer.status(), answer.header(LOCATION)), (StatusCode::SEE_OTHER, "/licenses"));
+    let cookie = answer.header(SET_COOKIE);
+    let (token, flags) = cookie.split_once("; ").unwrap();
+    assert_eq!(flags, "Path=/; Secure; HttpOnly; SameSite=Strict");
+    assert_eq!(token.len(), "__Host-licraft=".len() + 43);
+    let cookie = answer.cookie();
+    for path in PAGES {
+        assert_eq!(gui.get(path, &cookie).await.status(), StatusCode::OK, "{path}");
+    }
+    assert_eq!(gui.get("/unknown", &cookie).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(gui.get("/sign-in", &cookie).await.header(LOCATION), "/");
+
+    let elsewhere = gui.post("/sign-in", "", "name=admin&password=four+unrelated+words&next=%2F%2Fevil.example").await;
+    assert_eq!(elsewhere.header(LOCATION), "/");
+    assert_ne!(elsewhere.cookie(), cookie, "every sign-in has a fresh session");
+
+    let out = gui.post("/sign-out", &cookie, "").await;
+    assert!(out.header(SET_COOKIE).contains("Max-Age=0"));
+    assert_eq!(gui.get("/", &cookie).await.header(LOCATION), "/sign-in");
+    assert_eq!(gui.get("/", &elsewhere.cookie()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
+    let gui = Gui::new();
+    let mut bodies = Vec::new();
+    for name in ["admin", "nobody"] {
+        let answer = gui.try_sign_in(name, "wrong").await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(answer.header(SET_COOKIE), "");
+        answer.says("The user name or the password is wrong.");
+        bodies.push(answer.0.into_body().replace(&format!("\"{name}\""), "NAME"));
+    }
+    assert_eq!(bodies[0], bodies[1]);
+    let long = "x".repeat(300);
+    assert_eq!(gui.try_sign_in(&long, &long).await.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(gui.post("/sign-in", "", &"x".repeat(100_000)).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_down_even_for_the_right_guess() {
+    let gui = Gui::new();
+    let mut answers = 0;
+    let refused = loop {
+        let answer = gui.try_sign_in("admin", "wrong").await;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            break answer;
+        }
+        answers += 1;
+        assert!(answers < 20, "guessing was never slowed down");
+    };
+    // The first wait is one second: slow machines may get some more guesses in, never fewer.
+    assert!(answers >= 5);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.header(RETRY_AFTER).parse::<u64>().unwrap() >= 1);
+    refused.says("Try again in");
+    let right = gui.try_sign_in("admin", PASSWORD).await;
+    assert_eq!(right.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(gui.try_sign_in("other", "wrong").await.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn posts_from_other_origins_are_refused() {
+    let gui = Gui::new();
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    for origin in ["https://evil.example", "http://10.0.0.12:8443", "https://10.0.0.12:8444", "null"] {
+        for path in ["/sign-in", "/sign-out", "/password"] {
+            let request = Request::post(path).header(COOKIE, &cookie).header(ORIGIN, origin);
+            assert_eq!(gui.send(request, "").await.status(), StatusCode::FORBIDDEN, "{origin} {path}");
+        }
+    }
+    let without = gui.send(Request::post("/sign-out").header(COOKIE, &cookie), "").await;
+    assert_eq!(without.status(), StatusCode::FORBIDDEN);
+    assert_eq!(gui.get("/", &cookie).await.status(), StatusCode::OK, "the session stands");
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers_and_nothing_inline() {
+    let gui = Gui::new();
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let mut assets = BTreeSet::new();
+    for path in PAGES.iter().chain(&["/sign-in", "/unknown", "/healthz", "/readyz", "/assets/x"]) {
+        for cookie in [cookie.as_str(), ""] {
+            let answer = gui.get(path, cookie).await;
+            let policy = answer.header(CONTENT_SECURITY_POLICY);
+            assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}");
+            assert!(!policy.contains("unsafe"));
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+            assert_eq!(answer.header("referrer-policy"), "same-origin");
+            assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");
+            assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+            let html = answer.0.body();
+            for inline in ["<style", " style=", "<script>", " onclick", " onload", "javascript:"] {
+                assert!(!html.contains(inline), "{path} has {inline}");
+            }
+            let paths = html.split('"').filter(|s| s.starts_with("/assets/"));
+            assets.extend(paths.map(str::to_owned));
+        }
+    }
+    assert_eq!(assets.len(), 3, "{assets:?}");
+    for path in assets {
+        let answer = gui.get(&path, "").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.header("cache-control").contains("immutable"));
+        assert!(answer.0.body().len() < 30_000);
+    }
+}
+
+#[tokio::test]
+async fn hostile_texts_are_shown_as_texts_on_every_page() {
+    let gui = Gui::new();
+    gui.fill(HOSTILE);
+    {
+        let mut status = gui.cluster.0.lock().unwrap();
+        status.cluster = ClusterState::Degraded;
+        status.verdict = HOSTILE.into();
+        status.vip.addresses = vec![HOSTILE.into()];
+        status.failed_actions =
+            vec![FailedAction { at: NOW, node: HOSTILE.into(), what: HOSTILE.into(), why: HOSTILE.into() }];
+        for node in &mut status.nodes {
+            node.name = HOSTILE.into();
+            node.public_address = HOSTILE.into();
+            node.version = HOSTILE.into();
+        }
+    }
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let search: String = url::form_urlencoded::byte_serialize(HOSTILE.as_bytes()).collect();
+    let mut pages = PAGES.map(str::to_owned).to_vec();
+    pages.extend(["/licenses", "/product-instances", "/alerts", "/event-log"].map(|p| format!("{p}?q={search}")));
+    pages.push("/accounts?q=%27%3E%3Cimg".into());
+    let escaped = "&#60;img src=x onerror=alert(2)&#62;";
+    for path in &pages {
+        let answer = gui.get(path, &cookie).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let html = answer.0.body();
+        assert!(!html.contains("<script>") && !html.contains("<img"), "{path}");
+        assert_eq!(html.contains(escaped), path != "/password", "{path}");
+        assert!(html.len() < 100_000, "{path}: {} bytes", html.len());
+    }
+    let form = gui.try_sign_in(HOSTILE, "wrong").await;
+    assert!(form.0.body().contains("&#60;img") && !form.0.body().contains("<img"));
+    gui.serving.store(false, Ordering::Relaxed);
+    let standby = gui.get("/", "").await;
+    assert!(standby.0.body().contains(escaped) && !standby.0.body().contains("<img"));
+}
+
+#[tokio::test]
+async fn licenses_and_instances_show_the_known_columns_and_totals() {
+    let gui = Gui::new();
+    gui.fill("TEST");
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let licenses = gui.get("/licenses", &cookie).await;
+    licenses.says("Billing Purchased In Use Substitution Balance Alerts");
+    licenses.says("TEST regid.base TEST / TEST2 – 0 34 0 -34 Insufficient Licenses");
+    licenses.says("Showing Page 1 of 1 (1 Record)");
+    gui.get("/licenses?q=nothing", &cookie).await.says("Showing Page 1 of 1 (0 Records)");
+
+    let instances = gui.get("/product-instances", &cookie).await;
+    instances.says("Name Product Type Virtual Account Registered Last Contact Alerts");
+    instances.says("UDI_PID:TEST;UDI_SN:TEST0;");
+    instances.says("Out of Compliance");
+    instances.says("Showing Page 1 of 1 (2 Records)");
+    gui.get("/product-instances?q=test0", &cookie).await.says("Showing Page 1 of 1 (1 Record)");
+
+    let accounts = gui.get("/accounts", &cookie).await;
+    accounts.says("Account Requested By Smart Account Virtual Account Account Status");
+    accounts.says("Synchronization Failed TEST Showing All 1 Record");
+    gui.get("/event-log", &cookie).await.says("Account &#34;TEST&#34; is active.");
+
+    let overview = gui.get("/", &cookie).await;
+    overview.says("Compliance Out of Compliance 1 license is in use beyond what is purchased.");
+    overview.says("Synchronization Failed");
+    overview.says("Insufficient Licenses TEST/TEST2/regid.base");
+    let time = r#"<time datetime="2026-11-23T02:13:20Z">2026-11-23 02:13 UTC</time>"#;
+    assert!(overview.0.body().contains(time), "{}", overview.0.body());
+}
+
+#[tokio::test]
+async fn high_availability_says_what_operators_match_on() {
+    let gui = Gui::new();
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let page = async |change: Change<'_>| {
+        let mut status = normal();
+        change(&mut status);
+        *gui.cluster.0.lock().unwrap() = status;
+        gui.get("/high-availability", &cookie).await
+    };
+    let all_well = page(&|_| {}).await;
+    all_well.says("Normal The status of the high availability cluster is normal.");
+    all_well.says("Heartbeat Connection status: Connected VIP 10.0.0.12 held by primary-node");
+    all_well.says("Active Server Active primary-node public address (10.0.0.5) Cluster address 10.0.0.5:7441");
+    all_well.says("Standby Server Standby secondary-node public address (10.0.0.10)");
+    all_well.says("Last applied 2/53CDB6 Replication in sync; lag: write 1 ms, flush 2 ms, replay 3 ms");
+    all_well.says("secondary-node is in sync and safe to promote.");
+
+    let peer_off = page(&|s| {
+        s.cluster = ClusterState::Degraded;
+        s.heartbeat = Heartbeat::Disconnected;
+        s.nodes[1].state = NodeState::Offline;
+    })
+    .await;
+    peer_off.says("Degraded The cluster is degraded One of the cluster nodes is offline");
+    peer_off.says("Connection status: Disconnected");
+    peer_off.says("Standby Server Degraded secondary-node");
+
+    let catching_up = page(&|s| {
+        s.cluster = ClusterState::Degraded;
+        s.nodes[1].state = NodeState::CatchingUp;
+        s.nodes[1].log_index -= 4_000;
+    })
+    .await;
+    catching_up.says("Degraded secondary-node is catching up: 4000 entries behind.");
+    catching_up.says("Standby Server Catching up secondary-node");
+    assert!(!catching_up.text().contains("is offline"));
+
+    let witness_off = page(&|s| {
+        s.cluster = ClusterState::Degraded;
+        s.nodes[2].state = NodeState::Offline;
+    })
+    .await;
+    witness_off.says("Degraded The witness witness is offline.");
+    witness_off.says("Standby Server Standby secondary-node");
+    assert!(!witness_off.text().contains("One of the cluster nodes"));
+
+    let conflict = page(&|s| s.conflict = vec!["primary-node".into(), "secondary-node".into()]).await;
+    conflict.says("Conflict primary-node and secondary-node were both promoted. End it with ha resolve.");
+}
+
+#[tokio::test]
+async fn a_standalone_server_has_no_cluster_page_but_an_invitation() {
+    let gui = Gui::new();
+    gui.done(Command::SetSettings { settings: Settings::default() });
+    gui.cluster.0.lock().unwrap().cluster = ClusterState::Standalone;
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let overview = gui.get("/", &cookie).await;
+    assert!(!overview.0.body().contains("/high-availability"));
+    overview.says("This server runs alone");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_serve_says_so_and_who_does() {
+    let gui = Gui::new();
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    gui.serving.store(false, Ordering::Relaxed);
+    {
+        let mut status = gui.cluster.0.lock().unwrap();
+        status.this_node = "secondary-node".into();
+    }
+    for path in PAGES.iter().chain(&["/sign-in", "/unknown"]) {
+        let answer = gui.get(path, &cookie).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        answer.says("secondary-node is Standby primary-node is Active");
+        assert!(answer.0.body().contains(r#"href="https://10.0.0.12:8443""#));
+        assert!(!answer.0.body().contains("<form"));
+    }
+    assert_eq!(gui.try_sign_in("admin", PASSWORD).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(gui.get("/healthz", "").await.status(), StatusCode::OK);
+    assert_eq!(gui.get("/readyz", "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    let cases: [(Change<'_>, &str); 4] = [
+        (&|s| s.cluster = ClusterState::NoQuorum, "secondary-node does not serve now No quorum"),
+        (&|s| s.cluster = ClusterState::Stopped, "The cluster is stopped on secondary-node Stopped"),
+        (&|s| s.cluster = ClusterState::Retired, "This node is retired Retired"),
+        (&|s| s.changing_since = Some(NOW), "Changing over No node has been active since 2026-11-23T02:13:20Z."),
+    ];
+    for (change, expected) in cases {
+        let mut status = normal();
+        status.this_node = "secondary-node".into();
+        status.nodes[0].role = NodeRole::Standby;
+        change(&mut status);
+        *gui.cluster.0.lock().unwrap() = status;
+        gui.get("/", "").await.says(expected);
+    }
+    gui.serving.store(true, Ordering::Relaxed);
+    assert_eq!(gui.get("/readyz", "").await.status(), StatusCode::OK);
+    assert_eq!(gui.get("/", &cookie).await.status(), StatusCode::OK, "the session is still there");
+}
+
+#[tokio::test]
+async fn a_first_password_must_be_changed_before_anything_else() {
+    let gui = Gui::new();
+    gui.done(Command::PutUser { user: user("new", true) });
+    let cookie = gui.sign_in("new", PASSWORD).await;
+    let other = gui.sign_in("new", PASSWORD).await;
+    for path in PAGES.iter().filter(|p| **p != "/password") {
+        assert_eq!(gui.get(path, &cookie).await.header(LOCATION), "/password", "{path}");
+    }
+    let form = gui.get("/password", &cookie).await;
+    form.says("Choose one of your own to go on.");
+    assert!(!form.0.body().contains("/licenses"), "nothing else is offered");
+
+    let wrong = gui.post("/password", &cookie, "current=guess&new=my+own+secret&repeated=my+own+secret").await;
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    let current = "current=four+unrelated+words";
+    for (new, why) in [("new=my+own+secret&repeated=other", "differ"), ("new=short&repeated=short", "8 to 256")] {
+        let answer = gui.post("/password", &cookie, &format!("{current}&{new}")).await;
+        assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        answer.says(why);
+    }
+    let changed = gui.post("/password", &cookie, &format!("{current}&new=my+own+secret&repeated=my+own+secret")).await;
+    assert_eq!(changed.header(LOCATION), "/");
+    let state = gui.ledger.state();
+    let stored = state.user("new").unwrap();
+    assert!(!stored.must_change && stored.role == Role::SystemAdministrator);
+    assert!(stored.password_hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", stored.password_hash);
+    assert_eq!(gui.get("/", &changed.cookie()).await.status(), StatusCode::OK);
+    for old in [cookie, other] {
+        assert_eq!(gui.get("/", &old).await.header(LOCATION), "/sign-in", "old sessions end");
+    }
+    assert_eq!(gui.try_sign_in("new", PASSWORD).await.status(), StatusCode::UNAUTHORIZED);
+    gui.sign_in("new", "my own secret").await;
+}

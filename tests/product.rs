@@ -1,0 +1,20 @@
+//! The products' side against a real router on real TLS, over a state in memory: every error, lost answers, replays, and
+//! the life of an agent through restarts.
+
+#[path = "product/client.rs"]
+mod client;
+#[path = "product/server.rs"]
+mod server;
+
+#[path = "product/agent.rs"]
+mod agent;
+#[path = "product/errors.rs"]
+mod errors;
+#[path = "product/listener.rs"]
+mod listener;
+#[path = "product/load.rs"]
+mod load;
+#[path = "product/protocol.rs"]
+mod protocol;
+#[path = "product/vectors.rs"]
+mod vectors;

@@ -1,0 +1,475 @@
+//! An independent model of what licensing must answer: plain maps, everything recounted, no code shared with the
+//! state. Feed it every command in log order with its reply; it says what is wrong with the first bad one.
+//!
+//! Refusals are compared by reason, everything else exactly; a repeated request must get its very first answer.
+
+#[path = "auditor_compare.rs"]
+mod compare;
+#[path = "auditor_products.rs"]
+mod products;
+
+use licraft::license::*;
+use std::collections::BTreeMap;
+
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+
+type Key = (u64, u64);
+/// Quantities by (start, end, billing).
+type Terms = BTreeMap<(u64, Option<u64>, Billing), u64>;
+
+#[derive(Clone, Debug, PartialEq)]
+enum Answer {
+    Is(Outcome),
+    Refused(Reason),
+}
+use Answer::{Is, Refused};
+
+impl Answer {
+    fn matches(&self, outcome: &Outcome) -> bool {
+        match (self, outcome) {
+            (Refused(reason), Outcome::Refused(refusal)) => *reason == refusal.reason && !refusal.message.is_empty(),
+            (Is(expected), outcome) => expected == outcome,
+            _ => false,
+        }
+    }
+}
+
+struct AccountModel {
+    name: String,
+    binding: (String, String),
+    status: AccountStatus,
+    default_va: u64,
+    seq: u64,
+    /// What the outstanding synchronization says is used, and by how many instances.
+    outstanding: Option<(u64, BTreeMap<String, u64>, u64)>,
+    reported: u64,
+    due: Option<u64>,
+    failed: bool,
+}
+
+struct TokenModel {
+    va: u64,
+    hash: Digest32,
+    expires: u64,
+    max_uses: u64,
+    uses: u64,
+    export: bool,
+    revoked: bool,
+}
+
+struct InstanceModel {
+    va: u64,
+    udi: Udi,
+    token: u64,
+    export: bool,
+    certificate: IdCertificate,
+    usage: BTreeMap<u64, u64>,
+    contact: u64,
+    last: Option<(u64, Digest32, Outcome)>,
+}
+
+/// The model. Its fields follow replies; [`Auditor::compare`] holds them against a state.
+#[derive(Default)]
+pub struct Auditor {
+    now: u64,
+    last_id: u64,
+    initialized: bool,
+    resumed: u64,
+    incarnation: u64,
+    accounts: BTreeMap<u64, AccountModel>,
+    /// (account, name) by virtual account.
+    vas: BTreeMap<u64, (u64, String)>,
+    /// (account, tag, name, export-controlled) by license.
+    licenses: BTreeMap<u64, (u64, String, String, bool)>,
+    terms: BTreeMap<Key, Terms>,
+    tokens: BTreeMap<u64, TokenModel>,
+    instances: BTreeMap<u64, InstanceModel>,
+    /// Since when a pool is short.
+    short_since: BTreeMap<Key, u64>,
+    requests: BTreeMap<u128, Outcome>,
+    users: BTreeMap<String, Role>,
+    /// Retired or not, by node id.
+    members: BTreeMap<u64, bool>,
+    raised: BTreeMap<AlertKey, bool>,
+}
+
+impl Auditor {
+    /// Checks the reply to a command applied at `stamp` and follows it. Commands must come in log order, each once.
+    /// A request id must not be used again later than a day after its first use.
+    pub fn observe(&mut self, stamp: Stamp, request: &Request, outcome: &Outcome) -> Result<(), String> {
+        self.now = self.now.max(stamp.at.0);
+        self.recount();
+        let expected = match self.requests.get(&request.id) {
+            Some(first) => Is(first.clone()),
+            None => self.carry_out(&request.command),
+        };
+        if !expected.matches(outcome) {
+            return Err(format!("at {} {request:?}\n  expected {expected:?}\n  but got  {outcome:?}", self.now));
+        }
+        if request.id != 0 {
+            self.requests.insert(request.id, outcome.clone());
+        }
+        self.keep_answer(&request.command, outcome);
+        self.recount();
+        self.lapse();
+        self.recount();
+        Ok(())
+    }
+
+    /// Remembers the answer to a new number; repeats, stale and mismatched numbers leave the first one.
+    fn keep_answer(&mut self, command: &Command, outcome: &Outcome) {
+        let Command::Numbered { instance, number, digest, .. } = command else { return };
+        let Some(instance) = self.instances.get_mut(&instance.0) else { return };
+        if instance.last.as_ref().is_none_or(|(last, ..)| number > last) {
+            instance.last = Some((*number, *digest, outcome.clone()));
+        }
+    }
+
+    // ---- counting ----
+
+    fn in_use(&self, key: Key) -> u64 {
+        let here = self.instances.values().filter(|i| i.va == key.0);
+        here.map(|i| i.usage.get(&key.1).copied().unwrap_or(0)).sum()
+    }
+
+    fn purchased(&self, key: Key) -> u64 {
+        let terms = self.terms.get(&key).into_iter().flatten();
+        terms
+            .filter(|((start, end, _), _)| *start <= self.now && end.is_none_or(|e| self.now < e))
+            .map(|(_, q)| q)
+            .sum()
+    }
+
+    fn pools(&self) -> Vec<Key> {
+        let pairs = self.vas.keys().flat_map(|va| self.licenses.keys().map(|l| (*va, *l)));
+        pairs.filter(|k| self.in_use(*k) > 0 || self.terms.get(k).is_some_and(|t| !t.is_empty())).collect()
+    }
+
+    fn recount(&mut self) {
+        let pools = self.pools();
+        self.short_since.retain(|k, _| pools.contains(k));
+        for key in pools {
+            if self.in_use(key) > self.purchased(key) {
+                self.short_since.entry(key).or_insert(self.now);
+            } else {
+                self.short_since.remove(&key);
+            }
+        }
+    }
+
+    fn lapse(&mut self) {
+        if self.now < self.resumed + DAY {
+            return;
+        }
+        let day = |i: &InstanceModel| (i.contact + 180 * DAY) / DAY + 1;
+        let mut due: Vec<_> = self.instances.iter().map(|(id, i)| (day(i), *id)).collect();
+        due.retain(|(day, _)| day * DAY <= self.now);
+        due.sort();
+        for (_, id) in due.into_iter().take(4) {
+            self.instances.remove(&id);
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn account_of(&self, va: u64) -> u64 {
+        self.vas[&va].0
+    }
+
+    // ---- commands ----
+
+    fn carry_out(&mut self, command: &Command) -> Answer {
+        let free = matches!(command, Command::Initialize { .. } | Command::Resume { .. } | Command::DigestMark { .. });
+        if !self.initialized && !free {
+            return Refused(Reason::NotInitialized);
+        }
+        match self.try_command(command) {
+            Ok(outcome) => Is(outcome),
+            Err(reason) => Refused(reason),
+        }
+    }
+
+    fn try_command(&mut self, command: &Command) -> Result<Outcome, Reason> {
+        match command {
+            Command::Initialize { administrator, .. } => {
+                ensure(!self.initialized, Reason::State)?;
+                ensure(administrator.role == Role::SystemAdministrator, Reason::Invalid)?;
+                self.initialized = true;
+                self.incarnation = 1;
+                self.users.insert(administrator.name.clone(), administrator.role);
+            }
+            Command::Resume { .. } => self.resumed = self.now,
+            Command::RaiseIncarnation => {
+                self.incarnation += 1;
+                self.accounts.values_mut().for_each(|a| a.outstanding = None);
+            }
+            Command::SetSettings { .. } | Command::DigestMark { .. } | Command::NoteEvent { .. } => {}
+            Command::PutMember { member } => {
+                ensure(self.members.get(&member.node_id) != Some(&true), Reason::State)?;
+                self.members.insert(member.node_id, false);
+            }
+            Command::RetireMember { node_id } => *self.members.get_mut(node_id).ok_or(Reason::NotFound)? = true,
+            Command::RaiseAlert { alert } => {
+                ensure(alert.key.kind > AlertKind::AccountPending, Reason::Invalid)?;
+                self.raised.entry(alert.key.clone()).or_insert(false);
+            }
+            Command::ClearAlert { key } => {
+                ensure(key.kind > AlertKind::AccountPending, Reason::Invalid)?;
+                self.raised.remove(key);
+            }
+            Command::AcknowledgeAlert { key } => match self.raised.get_mut(key) {
+                Some(acknowledged) => *acknowledged = true,
+                None => ensure(self.own_alerts().contains(key), Reason::NotFound)?,
+            },
+            Command::PutUser { user } => {
+                let administrators =
+                    self.users.iter().filter(|(n, r)| **r == Role::SystemAdministrator && **n != user.name);
+                ensure(user.role == Role::SystemAdministrator || administrators.count() > 0, Reason::State)?;
+                self.users.insert(user.name.clone(), user.role);
+            }
+            Command::RequestAccount { name, smart_account, virtual_account, .. } => {
+                return self.request_account(name, smart_account, virtual_account);
+            }
+            Command::ApproveAccount { account, .. } => {
+                self.step(account.0, &[AccountStatus::Requested], AccountStatus::Approved)?;
+            }
+            Command::RejectAccount { account, .. } => {
+                let from = [AccountStatus::Requested, AccountStatus::Approved];
+                self.step(account.0, &from, AccountStatus::Rejected)?;
+            }
+            Command::ActivateAccount { account, entitlements, .. } => {
+                self.step(account.0, &[AccountStatus::Approved], AccountStatus::Active)?;
+                self.entitle(account.0, entitlements);
+            }
+            Command::DeactivateAccount { account, .. } => {
+                self.step(account.0, &[AccountStatus::Active], AccountStatus::Inactive)?;
+            }
+            Command::ReactivateAccount { account } => {
+                self.step(account.0, &[AccountStatus::Inactive], AccountStatus::Active)?;
+            }
+            Command::DeleteAccount { account } => self.delete_account(account.0)?,
+            Command::CreateVirtualAccount { account, name } => {
+                self.active(account.0)?;
+                self.free_va_name(account.0, name)?;
+                let id = self.id();
+                self.vas.insert(id, (account.0, name.clone()));
+                return Ok(Outcome::Created(id));
+            }
+            Command::RenameVirtualAccount { va, name } => {
+                let (account, old) = self.vas.get(&va.0).cloned().ok_or(Reason::NotFound)?;
+                if old != *name {
+                    self.free_va_name(account, name)?;
+                    self.vas.insert(va.0, (account, name.clone()));
+                }
+            }
+            Command::DeleteVirtualAccount { va } => self.delete_va(va.0)?,
+            Command::TransferLicense { license, from, to, quantity } => {
+                self.transfer(license.0, from.0, to.0, *quantity)?;
+            }
+            Command::CreateToken { va, hash, expires_days, max_uses, export_controlled, .. } => {
+                let account = self.vas.get(&va.0).ok_or(Reason::NotFound)?.0;
+                self.active(account)?;
+                ensure((1..=365).contains(expires_days), Reason::Invalid)?;
+                ensure(self.tokens.values().all(|t| t.hash != *hash), Reason::Exists)?;
+                let expires = self.now + expires_days * DAY;
+                let (max_uses, export) = (*max_uses, *export_controlled);
+                let token = TokenModel { va: va.0, hash: *hash, expires, max_uses, uses: 0, export, revoked: false };
+                let id = self.id();
+                self.tokens.insert(id, token);
+                return Ok(Outcome::Created(id));
+            }
+            Command::RevokeToken { token } => self.tokens.get_mut(&token.0).ok_or(Reason::NotFound)?.revoked = true,
+            Command::BeginSync { account } => return self.begin_sync(account.0),
+            Command::CompleteSync { account, seq, entitlements, .. } => {
+                let instances = self.outstanding(account.0, *seq)?;
+                self.entitle(account.0, entitlements);
+                let account = self.accounts.get_mut(&account.0).unwrap();
+                account.reported = instances;
+                account.outstanding = None;
+                account.failed = false;
+            }
+            Command::FailSync { account, seq, .. } => {
+                self.outstanding(account.0, *seq)?;
+                self.accounts.get_mut(&account.0).unwrap().failed = true;
+            }
+            Command::Register { .. } => return self.register(command),
+            Command::Numbered { instance, number, digest, action } => {
+                return self.numbered(instance.0, *number, digest, action);
+            }
+            Command::RemoveInstance { instance } => {
+                self.instances.remove(&instance.0).ok_or(Reason::InstanceUnknown)?;
+            }
+            Command::TransferInstance { instance, to } => {
+                let from = self.instances.get(&instance.0).ok_or(Reason::InstanceUnknown)?.va;
+                let target = self.vas.get(&to.0).ok_or(Reason::NotFound)?.0;
+                ensure(self.account_of(from) == target, Reason::Invalid)?;
+                self.instances.get_mut(&instance.0).unwrap().va = to.0;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn request_account(&mut self, name: &str, smart: &str, virt: &str) -> Result<Outcome, Reason> {
+        ensure(!name.is_empty() && !name.contains('/') && name.len() <= 128, Reason::Invalid)?;
+        ensure(self.accounts.values().all(|a| a.name != name), Reason::Exists)?;
+        let binding = (smart.to_owned(), virt.to_owned());
+        let taken = |a: &AccountModel| a.status != AccountStatus::Rejected && a.binding == binding;
+        ensure(!self.accounts.values().any(taken), Reason::Exists)?;
+        let (id, default_va) = (self.id(), self.id());
+        self.vas.insert(default_va, (id, "Default".into()));
+        let account = AccountModel {
+            name: name.to_owned(),
+            binding,
+            status: AccountStatus::Requested,
+            default_va,
+            seq: 0,
+            outstanding: None,
+            reported: 0,
+            due: None,
+            failed: false,
+        };
+        self.accounts.insert(id, account);
+        Ok(Outcome::Created(id))
+    }
+
+    fn step(&mut self, account: u64, from: &[AccountStatus], to: AccountStatus) -> Result<(), Reason> {
+        let account = self.accounts.get_mut(&account).ok_or(Reason::NotFound)?;
+        ensure(from.contains(&account.status), Reason::State)?;
+        account.status = to;
+        Ok(())
+    }
+
+    fn active(&self, account: u64) -> Result<(), Reason> {
+        let account = self.accounts.get(&account).ok_or(Reason::NotFound)?;
+        ensure(account.status == AccountStatus::Active, Reason::AccountInactive)
+    }
+
+    fn free_va_name(&self, account: u64, name: &str) -> Result<(), Reason> {
+        ensure(!name.is_empty() && !name.contains('/') && name.len() <= 128, Reason::Invalid)?;
+        ensure(!self.vas.values().any(|(a, n)| *a == account && n == name), Reason::Exists)
+    }
+
+    fn delete_account(&mut self, id: u64) -> Result<(), Reason> {
+        let account = self.accounts.get(&id).ok_or(Reason::NotFound)?;
+        let status = account.status;
+        ensure(!matches!(status, AccountStatus::Active | AccountStatus::Approved), Reason::State)?;
+        ensure(self.instances.values().all(|i| self.account_of(i.va) != id), Reason::NotEmpty)?;
+        ensure(account.outstanding.is_none() && account.reported == 0, Reason::State)?;
+        let vas: Vec<u64> = self.vas.iter().filter(|(_, v)| v.0 == id).map(|(va, _)| *va).collect();
+        vas.into_iter().for_each(|va| self.forget_va(va));
+        self.licenses.retain(|_, l| l.0 != id);
+        self.accounts.remove(&id);
+        Ok(())
+    }
+
+    fn delete_va(&mut self, va: u64) -> Result<(), Reason> {
+        let account = self.vas.get(&va).ok_or(Reason::NotFound)?.0;
+        ensure(self.accounts[&account].default_va != va, Reason::State)?;
+        ensure(self.instances.values().all(|i| i.va != va), Reason::NotEmpty)?;
+        let mut terms = self.terms.iter().filter(|(k, _)| k.0 == va).flat_map(|(_, t)| t.keys());
+        ensure(terms.all(|(_, end, _)| end.is_some_and(|e| e <= self.now)), Reason::NotEmpty)?;
+        self.forget_va(va);
+        Ok(())
+    }
+
+    fn forget_va(&mut self, va: u64) {
+        self.vas.remove(&va);
+        self.terms.retain(|k, _| k.0 != va);
+        self.tokens.retain(|_, t| t.va != va);
+    }
+
+    fn transfer(&mut self, license: u64, from: u64, to: u64, quantity: u64) -> Result<(), Reason> {
+        let account = self.licenses.get(&license).ok_or(Reason::NotFound)?.0;
+        let source = self.vas.get(&from).ok_or(Reason::NotFound)?.0;
+        let target = self.vas.get(&to).ok_or(Reason::NotFound)?.0;
+        ensure(source == account && target == account && from != to && quantity > 0, Reason::Invalid)?;
+        ensure(self.purchased((from, license)) >= quantity, Reason::Limit)?;
+        let mut left = quantity;
+        let held = self.terms.get(&(from, license)).cloned().unwrap_or_default();
+        for (key, count) in held {
+            if key.0 <= self.now && key.1.is_none_or(|end| self.now < end) {
+                let take = left.min(count);
+                left -= take;
+                *self.terms.get_mut(&(from, license)).unwrap().get_mut(&key).unwrap() -= take;
+                *self.terms.entry((to, license)).or_default().entry(key).or_default() += take;
+            }
+        }
+        self.terms.values_mut().for_each(|t| t.retain(|_, count| *count > 0));
+        Ok(())
+    }
+
+    // ---- synchronization ----
+
+    fn begin_sync(&mut self, id: u64) -> Result<Outcome, Reason> {
+        let status = self.accounts.get(&id).ok_or(Reason::NotFound)?.status;
+        ensure(matches!(status, AccountStatus::Active | AccountStatus::Inactive), Reason::AccountInactive)?;
+        let mut usage = BTreeMap::new();
+        let here = self.instances.values().filter(|i| self.account_of(i.va) == id);
+        let instances = here.clone().count() as u64;
+        for (license, count) in here.flat_map(|i| &i.usage) {
+            *usage.entry(self.licenses[license].1.clone()).or_default() += count;
+        }
+        let account = self.accounts.get_mut(&id).unwrap();
+        if account.outstanding.is_none() {
+            account.seq += 1;
+            account.outstanding = Some((account.seq, usage, instances));
+        }
+        Ok(Outcome::SyncBegun { seq: account.seq })
+    }
+
+    /// How many instances the outstanding synchronization tells of, if it is `seq`.
+    fn outstanding(&self, id: u64, seq: u64) -> Result<u64, Reason> {
+        let account = self.accounts.get(&id).ok_or(Reason::NotFound)?;
+        ensure(seq <= account.seq, Reason::Invalid)?;
+        match &account.outstanding {
+            Some((outstanding, _, instances)) if *outstanding == seq => Ok(*instances),
+            _ => Err(Reason::StaleRequest { current: account.seq }),
+        }
+    }
+
+    fn entitle(&mut self, account: u64, entitlements: &[Entitlement]) {
+        for e in entitlements {
+            let known = self.licenses.iter().find(|(_, l)| l.0 == account && l.1 == e.tag).map(|(id, _)| *id);
+            let id = known.unwrap_or_else(|| self.id());
+            self.licenses.insert(id, (account, e.tag.clone(), e.name.clone(), e.export_controlled));
+        }
+        let default = self.accounts[&account].default_va;
+        let licenses: Vec<_> =
+            self.licenses.iter().filter(|(_, l)| l.0 == account).map(|(id, l)| (*id, l.1.clone())).collect();
+        for (license, tag) in licenses {
+            let mut rest = Terms::new();
+            for term in entitlements.iter().filter(|e| e.tag == tag).flat_map(|e| &e.terms) {
+                *rest.entry((term.start.0, term.end.map(|e| e.0), term.billing)).or_default() += term.quantity;
+            }
+            let others: Vec<u64> =
+                self.vas.iter().filter(|(va, v)| v.0 == account && **va != default).map(|(va, _)| *va).collect();
+            let mut held: Vec<Terms> =
+                others.iter().map(|va| self.terms.remove(&(*va, license)).unwrap_or_default()).collect();
+            for exact in [true, false] {
+                for (va, held) in others.iter().zip(&mut held) {
+                    for (old, wanted) in held.iter_mut() {
+                        for (new, available) in rest.iter_mut() {
+                            if new.0 == old.0 && new.2 == old.2 && (!exact || new.1 == old.1) {
+                                let take = (*wanted).min(*available);
+                                *wanted -= take;
+                                *available -= take;
+                                *self.terms.entry((*va, license)).or_default().entry(*new).or_default() += take;
+                            }
+                        }
+                    }
+                }
+            }
+            self.terms.insert((default, license), rest);
+        }
+        self.terms.values_mut().for_each(|t| t.retain(|_, count| *count > 0));
+        self.accounts.get_mut(&account).unwrap().due = Some(self.now + 30 * DAY);
+    }
+}
+
+fn ensure(holds: bool, otherwise: Reason) -> Result<(), Reason> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}

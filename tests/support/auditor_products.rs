@@ -1,0 +1,152 @@
+//! The model's answers to products.
+
+use super::*;
+
+impl Auditor {
+    pub(super) fn register(&mut self, command: &Command) -> Result<Outcome, Reason> {
+        let Command::Register { token_hash, udi, certificate, .. } = command else { unreachable!() };
+        ensure(!udi.pid.is_empty() && !udi.sn.is_empty(), Reason::Invalid)?;
+        let token = self.tokens.iter().find(|(_, t)| t.hash == *token_hash).map(|(id, _)| *id);
+        let token_id = token.ok_or(Reason::TokenUnknown)?;
+        let (va, export) = (self.tokens[&token_id].va, self.tokens[&token_id].export);
+        let account = self.account_of(va);
+        self.active(account)?;
+        let known =
+            self.instances.iter().find(|(_, i)| i.udi == *udi && self.account_of(i.va) == account).map(|(id, _)| *id);
+        let registered = |id, va, repeated, export_controlled, certificate: &IdCertificate| {
+            let (instance, va, certificate) = (InstanceId(id), VirtualAccountId(va), certificate.clone());
+            Ok(Outcome::Registered(Registered { instance, va, repeated, export_controlled, certificate }))
+        };
+        if let Some(id) = known {
+            let now = self.now;
+            let old = self.instances.get_mut(&id).unwrap();
+            if old.token == token_id
+                && old.certificate.key_hash == certificate.key_hash
+                && now < old.certificate.not_after.0
+            {
+                old.contact = now;
+                return registered(id, old.va, true, old.export, &old.certificate);
+            }
+        }
+        let token = self.tokens.get_mut(&token_id).unwrap();
+        ensure(!token.revoked, Reason::TokenRevoked)?;
+        ensure(self.now < token.expires, Reason::TokenExpired)?;
+        ensure(token.max_uses == 0 || token.uses < token.max_uses, Reason::TokenExhausted)?;
+        ensure(plausible(certificate, self.now), Reason::Invalid)?;
+        token.uses += 1;
+        known.map(|id| self.instances.remove(&id));
+        let id = self.id();
+        let instance = InstanceModel {
+            va,
+            udi: udi.clone(),
+            token: token_id,
+            export,
+            certificate: certificate.clone(),
+            usage: BTreeMap::new(),
+            contact: self.now,
+            last: None,
+        };
+        self.instances.insert(id, instance);
+        registered(id, va, false, export, certificate)
+    }
+
+    pub(super) fn numbered(
+        &mut self,
+        id: u64,
+        number: u64,
+        digest: &Digest32,
+        action: &InstanceAction,
+    ) -> Result<Outcome, Reason> {
+        let Some(instance) = self.instances.get(&id) else {
+            let gone = matches!(action, InstanceAction::Deregister);
+            return if gone { Ok(Outcome::Deregistered) } else { Err(Reason::InstanceUnknown) };
+        };
+        if let Some((current, first, outcome)) = &instance.last {
+            ensure(number >= *current, Reason::StaleRequest { current: *current })?;
+            if number == *current {
+                ensure(digest == first, Reason::RequestMismatch { current: *current })?;
+                return Ok(self.renamed(outcome.clone()));
+            }
+        }
+        let account = self.account_of(instance.va);
+        let end = instance.certificate.not_after.0;
+        if matches!(action, InstanceAction::Deregister) {
+            self.instances.remove(&id);
+            return Ok(Outcome::Deregistered);
+        }
+        self.active(account)?;
+        ensure(self.now < end || self.now < self.resumed + DAY, Reason::CertificateExpired)?;
+        match action {
+            InstanceAction::Authorize { usage } => {
+                let usage = self.wanted(account, instance.export, usage)?;
+                self.instances.get_mut(&id).unwrap().usage = usage;
+            }
+            InstanceAction::RenewCertificate { certificate } => {
+                ensure(plausible(certificate, self.now), Reason::Invalid)?;
+                self.instances.get_mut(&id).unwrap().certificate = certificate.clone();
+            }
+            InstanceAction::RenewAuthorization | InstanceAction::Deregister => {}
+        }
+        self.instances.get_mut(&id).unwrap().contact = self.now;
+        self.recount();
+        if matches!(action, InstanceAction::RenewCertificate { .. }) {
+            return Ok(Outcome::CertificateRenewed { instance: InstanceId(id) });
+        }
+        Ok(Outcome::Authorized(self.authorization(id)))
+    }
+
+    /// License names are shown as they are now, in repeated answers too.
+    fn renamed(&self, mut outcome: Outcome) -> Outcome {
+        if let Outcome::Authorized(a) = &mut outcome {
+            let account = self.account_of(self.instances[&a.instance.0].va);
+            for status in &mut a.licenses {
+                let license = self.licenses.values().find(|l| l.0 == account && l.1 == status.tag).unwrap();
+                status.name.clone_from(&license.2);
+            }
+        }
+        outcome
+    }
+
+    fn wanted(&self, account: u64, export: bool, asked: &[(String, u64)]) -> Result<BTreeMap<u64, u64>, Reason> {
+        ensure(asked.len() <= 64, Reason::Limit)?;
+        let mut usage = BTreeMap::new();
+        let mut twice = false;
+        for (tag, count) in asked {
+            let license = self.licenses.iter().find(|(_, l)| l.0 == account && l.1 == *tag);
+            let (id, (.., controlled)) = license.ok_or(Reason::LicenseUnknown)?;
+            ensure(*count <= 1 << 40, Reason::Invalid)?;
+            ensure(!*controlled || *count == 0 || export, Reason::ExportControlled)?;
+            twice |= usage.insert(*id, *count).is_some();
+        }
+        ensure(!twice, Reason::Invalid)?;
+        usage.retain(|_, count| *count > 0);
+        Ok(usage)
+    }
+
+    fn authorization(&self, id: u64) -> Authorization {
+        let instance = &self.instances[&id];
+        let since = |license: &u64| self.short_since.get(&(instance.va, *license)).copied();
+        let licenses: Vec<LicenseStatus> = (instance.usage.iter())
+            .map(|(id, count)| {
+                let (_, tag, name, _) = self.licenses[id].clone();
+                LicenseStatus { tag, name, count: *count, in_compliance: since(id).is_none() }
+            })
+            .collect();
+        let first = instance.usage.keys().filter_map(since).min();
+        let next = if first.is_none() { 30 * DAY } else { 12 * HOUR };
+        Authorization {
+            instance: InstanceId(id),
+            at: Millis(self.now),
+            licenses,
+            next_contact: Millis(self.now + next),
+            expires: Millis(self.now + 90 * DAY),
+            enforce_from: first.map(|f| Millis(f + 90 * DAY)),
+            export_controlled: instance.export,
+        }
+    }
+}
+
+fn plausible(certificate: &IdCertificate, now: u64) -> bool {
+    let (from, to) = (certificate.not_before.0, certificate.not_after.0);
+    from < to && to - from <= 366 * DAY && (from + 300_000).abs_diff(now.max(300_000)) <= DAY
+}

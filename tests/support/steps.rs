@@ -1,0 +1,231 @@
+//! Random steps, made into commands with the state at hand so that most of them mean something.
+
+use super::rig::*;
+use licraft::license::*;
+use proptest::prelude::*;
+
+/// Numbers from which a step is made with the state at hand; small, so that things meet.
+#[derive(Clone, Debug)]
+pub struct Step {
+    kind: u8,
+    a: usize,
+    b: usize,
+    n: u64,
+    time: u8,
+    restore: bool,
+}
+
+pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
+    let step = (0u8..100, 0usize..64, 0usize..64, 0u64..12, 0u8..100, prop::bool::weighted(0.1));
+    let step = step.prop_map(|(kind, a, b, n, time, restore)| Step { kind, a, b, n, time, restore });
+    prop::collection::vec(step, 1..length)
+}
+
+fn pick<T>(things: Vec<T>, n: usize) -> Option<T> {
+    let len = things.len();
+    things.into_iter().nth(n % len.max(1))
+}
+
+impl Rig {
+    fn any_account(&self, n: usize) -> AccountId {
+        pick(self.state.accounts().map(|a| a.id).collect(), n).unwrap_or(AccountId(999))
+    }
+
+    fn any_va(&self, n: usize) -> VirtualAccountId {
+        let vas = self.state.accounts().flat_map(|a| self.state.virtual_accounts(a.id)).map(|v| v.id);
+        pick(vas.collect(), n).unwrap_or(VirtualAccountId(999))
+    }
+
+    fn any_token(&self, n: usize) -> Option<(TokenId, Digest32)> {
+        let vas = self.state.accounts().flat_map(|a| self.state.virtual_accounts(a.id));
+        let tokens: Vec<&Token> = vas.flat_map(|v| self.state.tokens(v.id)).collect();
+        let now = self.state.meta().now;
+        let valid: Vec<&Token> = tokens.iter().copied().filter(|t| t.refusal(now).is_none()).collect();
+        let token = if n % 8 < 7 && !valid.is_empty() { pick(valid, n) } else { pick(tokens, n) };
+        token.map(|t| (t.id, t.hash))
+    }
+
+    fn any_instance(&self, n: usize) -> InstanceId {
+        pick(self.state.instances(None).map(|i| i.id).collect(), n).unwrap_or(InstanceId(999))
+    }
+
+    fn some_terms(&self, step: &Step) -> Vec<Entitlement> {
+        // Starts recur, ends move: a transferred quantity must find its term again.
+        let start = |k: u64| Millis(START + k * Millis::DAY);
+        let end = |k: u64| Some(Millis(START + (k + 20 + step.n % 3 * 20) * Millis::DAY));
+        let mut all = catalog(step.n % 4 * 3);
+        for (k, e) in all.iter_mut().enumerate() {
+            let k = k as u64;
+            match (step.b as u64 + k) % 4 {
+                0 => e.terms.push(Term { quantity: 4, start: start(k), end: end(k), billing: Billing::Usage }),
+                1 => e.terms.push(Term { quantity: 2, start: Millis(0), end: end(k + 10), billing: Billing::Prepaid }),
+                2 => e.terms.clear(),
+                _ => e.name = format!("Renamed {}", step.n),
+            }
+        }
+        all.truncate(3 + step.a % 3);
+        all
+    }
+
+    fn account_command(&mut self, step: &Step) -> Command {
+        let account = self.any_account(step.a);
+        let status = self.state.account(account).map(|a| a.status);
+        match (step.b % 8, status) {
+            (0, _) | (_, None) => {
+                let name = ["one", "two", "three", "bad/name"][step.a % 4].to_owned();
+                let virtual_account = format!("VA {}", step.n % 5);
+                Command::RequestAccount { name, requested_by: "me".into(), smart_account: "S".into(), virtual_account }
+            }
+            (1, _) => Command::RejectAccount { account, reason: "no".into() },
+            (2, _) => Command::DeleteAccount { account },
+            (3, Some(AccountStatus::Active)) => Command::DeactivateAccount { account, reason: "moved".into() },
+            (_, Some(AccountStatus::Requested)) => Command::ApproveAccount { account, keys: keys() },
+            (_, Some(AccountStatus::Approved)) => activate(account, self.some_terms(step)),
+            (_, Some(AccountStatus::Inactive)) => Command::ReactivateAccount { account },
+            _ => Command::CreateVirtualAccount { account, name: format!("Lab {}", step.n % 4) },
+        }
+    }
+
+    fn va_command(&mut self, step: &Step) -> Command {
+        let va = self.any_va(step.a);
+        let siblings = self.state.virtual_account(va).map(|v| v.account).into_iter();
+        let siblings = siblings.flat_map(|a| self.state.virtual_accounts(a)).map(|v| v.id).collect();
+        let to = if step.b % 8 == 0 { self.any_va(step.b) } else { pick(siblings, step.b).unwrap_or(va) };
+        match step.n % 6 {
+            0 => Command::RenameVirtualAccount { va, name: format!("Lab {}", step.b % 4) },
+            1 => Command::DeleteVirtualAccount { va },
+            2 => {
+                let here = self.state.instances_of(va, None).map(|i| i.id).collect();
+                Command::TransferInstance { instance: pick(here, step.a).unwrap_or(InstanceId(999)), to }
+            }
+            _ => {
+                let pools: Vec<_> = self.state.pools(va).map(|p| p.license).collect();
+                let license = pick(pools, step.b).unwrap_or(LicenseId(999));
+                Command::TransferLicense { license, from: va, to, quantity: step.n % 5 }
+            }
+        }
+    }
+
+    fn sync_command(&mut self, step: &Step) -> Command {
+        let account = self.any_account(step.a);
+        let sync = self.state.account(account).map(|a| a.sync.clone()).unwrap_or_default();
+        let seq = if step.n == 0 { sync.seq.saturating_sub(1) } else { sync.seq + u64::from(step.n == 11) };
+        match step.b % 4 {
+            0 => Command::BeginSync { account },
+            1 => Command::FailSync { account, seq, reason: format!("reason {}", step.n % 2) },
+            _ if sync.outstanding.is_none() && step.n > 2 => Command::BeginSync { account },
+            _ => complete(account, seq, self.some_terms(step)),
+        }
+    }
+
+    fn product_command(&mut self, step: &Step) -> Command {
+        let instance = self.any_instance(step.a);
+        let last = self.state.instance(instance).and_then(|i| i.last_request.as_ref()).map_or(0, |r| r.number);
+        let number = match step.n {
+            0 => last.saturating_sub(1),
+            1 => last,
+            n => last + 1 + n % 2,
+        };
+        let digest = Self::digest(self.fresh());
+        let action = match step.b {
+            0..2 => InstanceAction::Deregister,
+            2..5 => InstanceAction::RenewCertificate { certificate: self.certificate(step.n + 100) },
+            5..12 => InstanceAction::RenewAuthorization,
+            b => {
+                let tags = (0..TAGS.len()).filter(|k| (b >> k) & 1 == 1).map(|k| (TAGS[k], (step.n + k as u64) % 5));
+                let unknown = (b == 63).then_some(("NOBODY", 1));
+                authorize(&tags.chain(unknown).collect::<Vec<_>>())
+            }
+        };
+        Command::Numbered { instance, number, digest, action }
+    }
+
+    fn other_command(&mut self, step: &Step) -> Command {
+        let node_id = step.a as u64 % 4;
+        let name = format!("node-{node_id}");
+        let key = AlertKey { kind: AlertKind::WitnessLost, source: name.clone() };
+        match step.n {
+            0 => Command::Resume { node_id, term: step.b as u64, cause: "test".into() },
+            1 => Command::DigestMark { nonce: 1 },
+            2 => Command::RaiseIncarnation,
+            3 => Command::RetireMember { node_id },
+            4 | 5 => {
+                let (severity, message, action) = (Severity::Minor, "gone".into(), "look".into());
+                let (account, raised, due, acknowledged) = (None, Millis(0), None, false);
+                let alert = Alert { key, severity, account, raised, due, message, action, acknowledged };
+                Command::RaiseAlert { alert }
+            }
+            6 => Command::ClearAlert { key },
+            7 => {
+                let standing: Vec<_> = self.state.alerts().map(|a| a.key.clone()).collect();
+                Command::AcknowledgeAlert { key: pick(standing, step.a).unwrap_or(key) }
+            }
+            8 => {
+                let role = if step.a % 2 == 0 { Role::ReadOnly } else { Role::SystemAdministrator };
+                Command::PutUser { user: User { role, ..user(["admin", "eve"][step.b % 2]) } }
+            }
+            9 => {
+                let kind = "address-lost".to_owned();
+                let event = NewEvent { severity: Severity::Minor, account: None, kind, message: "x".into() };
+                Command::NoteEvent { event }
+            }
+            10 => Command::SetSettings { settings: Settings { central_url: name, ..Settings::default() } },
+            _ => {
+                let (public_address, cluster_address) = ("10.0.0.5".into(), "10.0.0.5:7441".into());
+                let (witness, joined, retired) = (false, Millis(0), false);
+                let member = Member { node_id, name, public_address, cluster_address, witness, joined, retired };
+                Command::PutMember { member }
+            }
+        }
+    }
+
+    fn command(&mut self, step: &Step) -> Command {
+        match step.kind {
+            0..12 => self.account_command(step),
+            12..22 => self.va_command(step),
+            22..32 => self.sync_command(step),
+            32..37 => {
+                let hash = Self::digest(self.fresh());
+                create_token(self.any_va(step.a), hash, step.n * 4, step.b as u64 % 3, step.b % 2 == 0)
+            }
+            37..39 => Command::RevokeToken { token: self.any_token(step.a).map_or(TokenId(999), |t| t.0) },
+            39..54 => {
+                let hash = self.any_token(step.a).map_or([0; 32], |t| t.1);
+                let certificate = self.certificate(step.n % 3);
+                register(hash, step.b as u64 % 9, certificate)
+            }
+            54..56 => Command::RemoveInstance { instance: self.any_instance(step.a) },
+            56..92 => self.product_command(step),
+            _ => self.other_command(step),
+        }
+    }
+
+    pub fn step(&mut self, step: &Step) -> Result<(), String> {
+        if step.restore {
+            self.restore()?;
+        }
+        self.now += match step.time {
+            0..60 => 0,
+            60..84 => 1 + step.n,
+            84..94 => Millis::HOUR,
+            94..98 => Millis::DAY * (1 + step.n),
+            98 => Millis::DAY * 31,
+            _ => Millis::DAY * 95,
+        };
+        // Now and then the same request comes again, or its stamp is from a clock that is behind.
+        if step.kind >= 95 && !self.past.is_empty() {
+            let recent = &self.past[self.past.len().saturating_sub(6)..];
+            let (asked, request) = recent[step.a % recent.len()].clone();
+            let repeatable = request.id == 0 || self.now < asked + Millis::DAY;
+            if repeatable {
+                *self.seen.entry("repeated".into()).or_default() += 1;
+                return self.apply(request, self.now).map(drop);
+            }
+        }
+        let command = self.command(step);
+        let product = matches!(command, Command::Numbered { .. } | Command::Register { .. });
+        let id = if product || step.b % 3 == 0 { 0 } else { u128::from(self.fresh()) };
+        let at = if step.time == 0 { self.now - Millis::DAY } else { self.now };
+        self.apply(Request { id, actor: "test".into(), command }, at).map(drop)
+    }
+}
