@@ -1,6 +1,7 @@
 //! What other nodes ask of this one: checked, then handed to openraft.
 
 use super::core::{Core, MetricsWatch};
+use super::parts::StoreView;
 use super::peer::{Append, Appended, Ballot, BallotReply, Header, NodeReport, PeerError, Refusal, SnapshotReader};
 use super::peer::{Transfer, TransferReply};
 use crate::store::codec::Epoch;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 /// The receiving side of a node.
 pub struct Inbound {
     core: Arc<dyn Core>,
+    state: Arc<dyn StoreView>,
     metrics: MetricsWatch,
     /// Who this node is: `from` is itself.
     identity: Header,
@@ -33,6 +35,7 @@ pub struct Inbound {
 /// What an [`Inbound`] is made of.
 pub(super) struct InboundParts {
     pub core: Arc<dyn Core>,
+    pub state: Arc<dyn StoreView>,
     pub identity: Header,
     pub hold_until: Instant,
     pub shorter_log: mpsc::Sender<()>,
@@ -42,9 +45,9 @@ pub(super) struct InboundParts {
 
 impl Inbound {
     pub(super) fn new(parts: InboundParts) -> Self {
-        let InboundParts { core, identity, hold_until, shorter_log, met, report } = parts;
+        let InboundParts { core, state, identity, hold_until, shorter_log, met, report } = parts;
         let metrics = core.metrics();
-        Self { core, metrics, identity, hold_until, highest_id: AtomicU64::new(0), shorter_log, met, report }
+        Self { core, state, metrics, identity, hold_until, highest_id: AtomicU64::new(0), shorter_log, met, report }
     }
 
     /// Whether `header` may speak to this node at all.
@@ -74,11 +77,14 @@ impl Inbound {
     fn check_member(&self, node: u64) -> Result<(), Refusal> {
         let metrics = self.metrics.borrow();
         let known = [&metrics.membership_config, &metrics.committed_membership_config];
+        let seen = known.iter().flat_map(|m| m.nodes()).map(|(id, _)| *id).max().unwrap_or(0);
+        let before = self.highest_id.fetch_max(seen, Ordering::Relaxed);
         if known.iter().any(|m| m.get_node(&node).is_some()) {
             return Ok(());
         }
-        let seen = known.iter().flat_map(|m| m.nodes()).map(|(id, _)| *id).max().unwrap_or(0);
-        let highest = self.highest_id.fetch_max(seen, Ordering::Relaxed).max(seen);
+        // The state remembers those that left, also over a restart.
+        let recorded = self.state.state().members().map(|m| m.node_id).max().unwrap_or(0);
+        let highest = before.max(seen).max(recorded);
         // Without any membership this node is new itself and knows nobody; the certificate has to do.
         if seen == 0 || node > highest { Ok(()) } else { Err(Refusal::NotMember { node }) }
     }

@@ -39,11 +39,13 @@ pub struct Membership {
     turn: tokio::sync::Mutex<()>,
     /// The highest id given out or seen by this process.
     highest: AtomicU64,
+    /// The highest id that was a member as far as this process has seen; see also [`Self::next_node_id`].
+    joined: AtomicU64,
 }
 
 impl Membership {
     pub(super) fn new(core: Arc<dyn Core>, me: u64) -> Self {
-        Self { core, me, turn: tokio::sync::Mutex::new(()), highest: AtomicU64::new(me) }
+        Self { core, me, turn: tokio::sync::Mutex::new(()), highest: AtomicU64::new(me), joined: AtomicU64::new(0) }
     }
 
     /// Makes this fresh node a cluster of one. Done before: no change.
@@ -150,6 +152,7 @@ impl Membership {
             return Ok(());
         }
         self.not_last(node_id)?;
+        self.joined.fetch_max(node_id, Ordering::AcqRel);
         if self.voters().contains(&node_id) {
             return self.change(Members::RemoveVoters(BTreeSet::from([node_id])), false).await;
         }
@@ -194,10 +197,12 @@ impl Membership {
             None => {}
         }
         // Ids ascend: one below a member's was given before, and whoever had it has left.
-        if self.members().keys().next_back().is_some_and(|highest| node_id < *highest) {
+        let newest = self.members().keys().next_back().copied().unwrap_or(0);
+        if node_id <= self.joined.fetch_max(newest, Ordering::AcqRel).max(newest) {
             return Err(MembershipError::UsedId(node_id));
         }
         self.highest.fetch_max(node_id, Ordering::AcqRel);
+        self.joined.fetch_max(node_id, Ordering::AcqRel);
         self.change(Members::AddNodes(BTreeMap::from([(node_id, info)])), true).await
     }
 

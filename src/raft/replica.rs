@@ -169,6 +169,7 @@ impl Replica {
         let report = reporter(&options, &core, &guard, &view);
         let inbound = Arc::new(Inbound::new(InboundParts {
             core: core.clone(),
+            state: view.clone(),
             identity,
             hold_until,
             shorter_log: shorter_tx,
