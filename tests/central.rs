@@ -1,6 +1,8 @@
 //! Central and the on-prem client against each other: a real service on loopback TLS with its own store, and the real
 //! licensing state behind a ledger in memory.
 
+#![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
+
 use licraft::central::admin::{AdminReply, AdminRequest, Entitle, ServerRow};
 use licraft::central::document::{self, BillingKind, SyncRequest, SyncResponse, Unverified};
 use licraft::central::serve::{self, Running};

@@ -1,5 +1,7 @@
 //! Whole clusters in one process on a bad network: election safety, no acknowledged command lost, equal states.
 
+#![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
+
 #[path = "support/sim.rs"]
 mod sim;
 

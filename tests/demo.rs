@@ -1,6 +1,8 @@
 //! The main job, end to end, with real processes: `licraft demo --non-interactive` kills the active node, proves the
 //! take-over and checks that nothing was lost. It exits 0 only when all of that holds.
 
+#![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
+
 use std::process::Command;
 
 #[test]

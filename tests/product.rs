@@ -1,6 +1,8 @@
 //! The products' side against a real router on real TLS, over a state in memory: every error, lost answers, replays, and
 //! the life of an agent through restarts.
 
+#![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
+
 #[path = "product/client.rs"]
 mod client;
 #[path = "product/server.rs"]

@@ -1,5 +1,7 @@
 //! The store: openraft's own suite, damage, and what is left after `kill -9`, power cuts and a full disk.
 
+#![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
+
 #[path = "store/child.rs"]
 mod child;
 #[path = "store/crash.rs"]

@@ -45,7 +45,6 @@ impl Shared {
     }
 
     /// The router of the GUI port.
-    #[must_use]
     pub fn pages(&self, served: Served) -> axum::Router {
         self.pages.get().map_or_else(axum::Router::new, |pages| pages(served))
     }

@@ -26,10 +26,12 @@ pub struct AnswerLabels {
     pub answer: String,
 }
 
+type Refresh = Box<dyn Fn(&Metrics) + Send>;
+
 /// Everything measured. Gauges that mirror state are set by `refresh`, just before a scrape is answered.
 pub struct Metrics {
     registry: Registry,
-    refresh: Mutex<Option<Box<dyn Fn(&Metrics) + Send>>>,
+    refresh: Mutex<Option<Refresh>>,
     pub quorum_ack_age: Gauge<f64, AtomicU64>,
     pub is_leader: Gauge,
     pub serving: Gauge,

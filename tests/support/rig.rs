@@ -231,7 +231,7 @@ pub fn create_token(va: VirtualAccountId, hash: Digest32, expires_days: u64, max
 
 pub fn register(token_hash: Digest32, device: u64, certificate: IdCertificate) -> Command {
     let udi = Udi { pid: "PI-SOFTWARE".into(), sn: format!("SN{device}") };
-    let host_name = (device % 2 == 0).then(|| format!("host-{device}"));
+    let host_name = device.is_multiple_of(2).then(|| format!("host-{device}"));
     let (product_type, software_version) = ("PI".to_owned(), "3.10".to_owned());
     Command::Register { token_hash, udi, host_name, product_type, software_version, certificate }
 }

@@ -90,7 +90,7 @@ impl Rig {
         let va = self.any_va(step.a);
         let siblings = self.state.virtual_account(va).map(|v| v.account).into_iter();
         let siblings = siblings.flat_map(|a| self.state.virtual_accounts(a)).map(|v| v.id).collect();
-        let to = if step.b % 8 == 0 { self.any_va(step.b) } else { pick(siblings, step.b).unwrap_or(va) };
+        let to = if step.b.is_multiple_of(8) { self.any_va(step.b) } else { pick(siblings, step.b).unwrap_or(va) };
         match step.n % 6 {
             0 => Command::RenameVirtualAccount { va, name: format!("Lab {}", step.b % 4) },
             1 => Command::DeleteVirtualAccount { va },
@@ -161,7 +161,7 @@ impl Rig {
                 Command::AcknowledgeAlert { key: pick(standing, step.a).unwrap_or(key) }
             }
             8 => {
-                let role = if step.a % 2 == 0 { Role::ReadOnly } else { Role::SystemAdministrator };
+                let role = if step.a.is_multiple_of(2) { Role::ReadOnly } else { Role::SystemAdministrator };
                 Command::PutUser { user: User { role, ..user(["admin", "eve"][step.b % 2]) } }
             }
             9 => {
@@ -186,7 +186,7 @@ impl Rig {
             22..32 => self.sync_command(step),
             32..37 => {
                 let hash = Self::digest(self.fresh());
-                create_token(self.any_va(step.a), hash, step.n * 4, step.b as u64 % 3, step.b % 2 == 0)
+                create_token(self.any_va(step.a), hash, step.n * 4, step.b as u64 % 3, step.b.is_multiple_of(2))
             }
             37..39 => Command::RevokeToken { token: self.any_token(step.a).map_or(TokenId(999), |t| t.0) },
             39..54 => {
@@ -224,7 +224,7 @@ impl Rig {
         }
         let command = self.command(step);
         let product = matches!(command, Command::Numbered { .. } | Command::Register { .. });
-        let id = if product || step.b % 3 == 0 { 0 } else { u128::from(self.fresh()) };
+        let id = if product || step.b.is_multiple_of(3) { 0 } else { u128::from(self.fresh()) };
         let at = if step.time == 0 { self.now - Millis::DAY } else { self.now };
         self.apply(Request { id, actor: "test".into(), command }, at).map(drop)
     }
