@@ -226,7 +226,7 @@ async fn hostile(forge: impl Fn(u64, LeaderId) -> Envelope) {
 fn batch(term: u64, node_id: u64) -> Batch {
     let request = Request { id: 77, actor: "admin".into(), command: request_account("forged") };
     let stamp = Stamp { at: licraft::license::Millis(1) };
-    Batch { epoch: EPOCH, term, node_id, stamp, requests: vec![request] }
+    Batch { epoch: EPOCH, term, node_id, seq: u64::MAX, stamp, requests: vec![request] }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,6 +237,16 @@ async fn a_witness_that_forges_a_batch_stops_the_data_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_that_replays_a_sealed_batch_stops_the_data_node() {
     hostile(|term, _| Envelope::seal(&batch(term, 1), &|b| TestAuth(9).mac(b)).unwrap()).await;
+}
+
+/// The entry forges the batch's own leader, so that MAC, term and node all fit; its number was applied before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_witness_that_forges_the_leader_of_a_replayed_batch_stops_the_data_node() {
+    let again = |_, leader: LeaderId| {
+        let old = Batch { seq: 0, ..batch(leader.term, leader.node_id) };
+        Envelope::seal(&old, &|b| TestAuth(9).mac(b)).unwrap()
+    };
+    hostile(again).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -412,7 +412,7 @@ fn the_room_is_pure() {
             for line in code.clone().filter_map(|l| l.trim().trim_start_matches("pub ").strip_prefix("use ")) {
                 let fits = |a: &&str| line.starts_with(&format!("{a}::")) || line.starts_with(&format!("{a};"));
                 let own_module = line.starts_with(|c: char| c.is_lowercase()) && !line.starts_with("crate::");
-                let known = allowed.iter().any(|a| fits(a));
+                let known = allowed.iter().any(fits);
                 let local =
                     own_module && path.with_file_name(format!("{}.rs", line.split("::").next().unwrap())).exists();
                 assert!(known || local || line.starts_with(char::is_uppercase), "{}: use {line}", path.display());

@@ -20,6 +20,8 @@ pub struct Meta {
     pub incarnation_since: Millis,
     /// Random 128-bit identity of the server, as hex; the same on all nodes and through failovers.
     pub server_uid: String,
+    /// Term, node and number of the last batch of commands; the next one must be higher.
+    pub last_batch: (u64, u64, u64),
     /// When licenses became servable again after an outage; expiry rules wait 24 h from here.
     pub resumed_at: Millis,
 }

@@ -51,6 +51,16 @@ impl State {
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
+    /// Takes note of the batch (term, node, number) whose commands come next. False, and nothing noted, for one that
+    /// does not come after the last: it is a replay and must not be applied.
+    pub fn admit_batch(&mut self, batch: (u64, u64, u64), changes: &mut Changes) -> bool {
+        if batch <= self.meta.last_batch {
+            return false;
+        }
+        self.meta.last_batch = batch;
+        changes.insert(RecordKey::Meta);
+        true
+    }
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -81,12 +81,14 @@ pub trait StateSource: Send + Sync + 'static {
 pub struct Proposer {
     parts: ProposerParts,
     queue: Mutex<Queue>,
+    /// Batches sealed since the start.
+    sealed: AtomicU64,
     pub stats: ProposerStats,
 }
 
 impl Proposer {
     pub(super) fn new(parts: ProposerParts) -> Arc<Self> {
-        Arc::new(Self { parts, queue: Mutex::default(), stats: ProposerStats::default() })
+        Arc::new(Self { parts, queue: Mutex::default(), sealed: AtomicU64::new(0), stats: ProposerStats::default() })
     }
 
     /// Commands that wait or are in flight.
@@ -198,6 +200,8 @@ impl Proposer {
             epoch: self.parts.epoch,
             term: leading.leader.term,
             node_id: self.parts.me,
+            // Batches reach the log in the order in which they are sealed, and a restart brings a new term.
+            seq: self.sealed.fetch_add(1, Ordering::Relaxed) + 1,
             stamp: Stamp { at },
             requests,
         };

@@ -39,6 +39,8 @@ pub enum CodecError {
     WrongTerm { sealed: u64, entry: u64 },
     #[error("the batch was sealed by node {sealed} but the log has it from node {entry}")]
     WrongNode { sealed: u64, entry: u64 },
+    #[error("a batch that was applied before comes again (term {term}, number {seq}); a node replays old entries")]
+    Replayed { term: u64, seq: u64 },
     #[error("cannot decode: {0}")]
     Decode(#[from] bincode::error::DecodeError),
     #[error("cannot encode: {0}")]
@@ -90,6 +92,8 @@ pub struct Batch {
     /// The term in which the sealing node led; checked against the entry's.
     pub term: u64,
     pub node_id: u64,
+    /// Rises from batch to batch of one leader, from 1: what a replayed batch does not.
+    pub seq: u64,
     pub stamp: Stamp,
     pub requests: Vec<Request>,
 }
@@ -127,7 +131,8 @@ impl Envelope {
     /// The term is what stops a hostile witness: it may win an election and then append a batch that it saw sealed
     /// earlier, with its right MAC. But its entries carry its own term, in which no data node has sealed anything, so
     /// an old batch never fits a new entry. In openraft two nodes may lead in one term, one after the other, so the node
-    /// must be right too.
+    /// must be right too. And where it forges the leader in the entry as well, the batch's number does not rise, which
+    /// the machine checks against the last one applied.
     ///
     /// # Errors
     /// Everything that must stop a node: unknown format, wrong MAC, wrong term, malformed body.
@@ -179,6 +184,7 @@ mod tests {
             epoch: Epoch { counter: 1, id: 7 },
             term: 3,
             node_id: 1,
+            seq: 1,
             stamp: Stamp { at: Millis(1_000) },
             requests: vec![Request { id: 9, actor: "admin".into(), command: Command::DigestMark { nonce: 5 } }],
         }

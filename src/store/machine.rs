@@ -78,6 +78,9 @@ impl Machine {
             }
             EntryPayload::Normal(envelope) => {
                 let batch = envelope.open(entry.log_id.leader_id, self.auth.as_deref())?;
+                if !self.state.admit_batch((batch.term, batch.node_id, batch.seq), &mut self.changes) {
+                    return Err(CodecError::Replayed { term: batch.term, seq: batch.seq });
+                }
                 outcomes.reserve_exact(batch.requests.len());
                 self.commands += batch.requests.len();
                 for request in &batch.requests {
@@ -289,6 +292,7 @@ mod tests {
                 epoch: Epoch::default(),
                 term: 1,
                 node_id: 1,
+                seq: index + 1,
                 stamp: Stamp { at: Millis(index) },
                 requests: vec![Request { id: 0, actor: "test".into(), command }],
             };

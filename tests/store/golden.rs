@@ -50,7 +50,7 @@ async fn the_batch_of_format_1() {
         openraft::EntryPayload::Normal(envelope) => envelope.0.to_vec(),
         _ => unreachable!(),
     });
-    let batch = Envelope(bytes.clone().into()).open(1, None).unwrap();
+    let batch = Envelope(bytes.clone().into()).open(log_id(1, 0).leader_id, None).unwrap();
     assert_eq!(batch.requests, commands(0));
     assert_eq!(Envelope::seal(&batch, &|_| [0; 32]).unwrap().0, bytes);
 }

@@ -52,6 +52,7 @@ pub fn entry_with(term: u64, index: u64, requests: Vec<Request>) -> Entry {
         epoch: Epoch { counter: 1, id: 1 },
         term,
         node_id: 1,
+        seq: index + 1,
         stamp: Stamp { at: Millis(1_000 + index) },
         requests,
     };
@@ -124,6 +125,13 @@ pub fn expected(last: u64) -> licraft::license::State {
         }
     }
     state
+}
+
+/// Whether `state` is what entries 0 to `last` make, whichever leader sealed the last of them.
+pub fn is_expected(state: &licraft::license::State, last: u64) -> bool {
+    let mut expected = expected(last);
+    expected.admit_batch(state.meta().last_batch, &mut Default::default());
+    *state == expected
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {
