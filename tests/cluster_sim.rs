@@ -195,8 +195,9 @@ async fn a_planned_hand_over_is_quick_and_loses_nothing() {
     sim.end().await;
 }
 
-/// A hostile witness wins an election and appends a batch that it made itself, or one that it saw.
-async fn hostile(forge: impl Fn(u64, LeaderId) -> Envelope) {
+/// A hostile witness wins an election and appends a batch that it made itself, or one that it saw. `forge` gets the
+/// term before and the witness as leader, and gives the batch with the leader that its entry names.
+async fn hostile(forge: impl Fn(u64, LeaderId) -> (Envelope, LeaderId)) {
     let sim = Sim::form(1, 3, &[3]).await;
     create(&sim, "honest").await.unwrap();
     sim.converge().await;
@@ -213,8 +214,9 @@ async fn hostile(forge: impl Fn(u64, LeaderId) -> Envelope) {
     let mut ballot = VoteRequest::new(Vote { leader_id: leader, committed: false }, Some(last));
     ballot.leadership_transfer = true;
     assert!(victim.vote(3, ballot).await.unwrap().vote_granted);
-    let id = LogId { leader_id: leader, index: last.index + 1 };
-    let entry = Entry { log_id: id, payload: EntryPayload::Normal(forge(term, leader)) };
+    let (envelope, named) = forge(term, leader);
+    let id = LogId { leader_id: named, index: last.index + 1 };
+    let entry = Entry { log_id: id, payload: EntryPayload::Normal(envelope) };
     let vote = Vote { leader_id: leader, committed: true };
     let append = Append { vote, prev_log_id: Some(last), entries: vec![entry], leader_commit: Some(id) };
     let _ = victim.append(3, append).await;
@@ -229,23 +231,26 @@ fn batch(term: u64, node_id: u64) -> Batch {
     Batch { epoch: EPOCH, term, node_id, seq: u64::MAX, stamp, requests: vec![request] }
 }
 
+/// Sealed under the key of the test's data nodes (9), or another.
+fn sealed(batch: &Batch, key: u8) -> Envelope {
+    Envelope::seal(batch, &|body| TestAuth(key).mac(body)).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_that_forges_a_batch_stops_the_data_node() {
-    hostile(|_, leader| Envelope::seal(&batch(leader.term, leader.node_id), &|b| TestAuth(1).mac(b)).unwrap()).await;
+    hostile(|_, leader| (sealed(&batch(leader.term, leader.node_id), 1), leader)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_that_replays_a_sealed_batch_stops_the_data_node() {
-    hostile(|term, _| Envelope::seal(&batch(term, 1), &|b| TestAuth(9).mac(b)).unwrap()).await;
+    hostile(|term, leader| (sealed(&batch(term, 1), 9), leader)).await;
 }
 
 /// The entry forges the batch's own leader, so that MAC, term and node all fit; its number was applied before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_witness_that_forges_the_leader_of_a_replayed_batch_stops_the_data_node() {
-    let again = |_, leader: LeaderId| {
-        let old = Batch { seq: 0, ..batch(leader.term, leader.node_id) };
-        Envelope::seal(&old, &|b| TestAuth(9).mac(b)).unwrap()
-    };
+    // The first batch of the term, which made the account "honest" possible, was applied long ago.
+    let again = |term, _| (sealed(&Batch { seq: 1, ..batch(term, 1) }, 9), LeaderId { term, node_id: 1 });
     hostile(again).await;
 }
 

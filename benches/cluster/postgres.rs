@@ -75,7 +75,9 @@ impl Pair {
     }
 
     fn start_server(&self, data: &Path, port: u16, more: &str) -> Result<()> {
-        let options = format!("-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 {more}");
+        let options = format!(
+            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200 {more}"
+        );
         let log = data.with_extension("log");
         let mut command = as_postgres(&self.bin.join("pg_ctl"));
         run(command.args(["-w", "-o", &options, "-l"]).arg(log).arg("-D").arg(data).arg("start"))?;
@@ -83,7 +85,16 @@ impl Pair {
     }
 
     fn sql(&self, text: &str) -> Result<String> {
-        run(as_postgres(&self.bin.join("psql")).args(["-h", "127.0.0.1", "-p", "25432", "-qAt", "-c", text, "postgres"]))
+        run(as_postgres(&self.bin.join("psql")).args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            "25432",
+            "-qAt",
+            "-c",
+            text,
+            "postgres",
+        ]))
     }
 
     /// Transactions per second and mean latency in ms.
@@ -100,7 +111,8 @@ impl Pair {
             ),
         )?;
         let (clients, seconds) = (clients.to_string(), time.as_secs().to_string());
-        let args = ["-h", "127.0.0.1", "-p", "25432", "-n", "-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds];
+        let args =
+            ["-h", "127.0.0.1", "-p", "25432", "-n", "-M", "prepared", "-c", &clients, "-j", "1", "-T", &seconds];
         let said = run(as_postgres(&self.bin.join("pgbench")).args(args).arg("-f").arg(&script).arg("postgres"))?;
         let figure = |start: &str| {
             let line = said.lines().find_map(|l| l.strip_prefix(start)).context("pgbench printed no result")?;

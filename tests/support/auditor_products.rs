@@ -61,6 +61,8 @@ impl Auditor {
             let gone = matches!(action, InstanceAction::Deregister);
             return if gone { Ok(Outcome::Deregistered) } else { Err(Reason::InstanceUnknown) };
         };
+        let newest = instance.last.as_ref().map_or(0, |last| last.0);
+        ensure(number > 0, Reason::StaleRequest { current: newest })?;
         if let Some((current, first, outcome)) = &instance.last {
             ensure(number >= *current, Reason::StaleRequest { current: *current })?;
             if number == *current {
