@@ -33,11 +33,12 @@ pub struct Shared {
 impl Shared {
     #[must_use]
     pub fn new(config: Config, clock: Clock) -> Arc<Self> {
+        let metrics = Arc::new(Metrics::default());
         Arc::new(Self {
             config,
             clock,
-            metrics: Arc::new(Metrics::default()),
-            ledger: Arc::new(SwitchLedger::new("this node holds no data")),
+            ledger: Arc::new(SwitchLedger::new("this node holds no data", metrics.commit_latency.clone())),
+            metrics,
             codes: Arc::default(),
             fatal: watch::channel(None).0,
             pages: OnceLock::new(),
@@ -63,6 +64,8 @@ impl Shared {
             m.term.set(i64::try_from(status.role.term).unwrap_or(i64::MAX));
             m.applied_index.set(status.last_applied.map_or(0, |id| i64::try_from(id.index).unwrap_or(i64::MAX)));
             m.vip_held.set(i64::from(!holding.borrow().held.is_empty()));
+            m.set_fsync(&store.barrier_us);
+            m.set_batches(replica.proposer_stats());
             m.snapshot_age.set(age_of(store.snapshot_made_unix.load(Ordering::Relaxed)));
             let state = ledger.state();
             m.instances.set(i64::try_from(state.instance_count()).unwrap_or(i64::MAX));

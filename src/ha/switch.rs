@@ -3,20 +3,27 @@
 use crate::license::{Command, Outcome, State};
 use crate::raft::{Ledger, ProposeError};
 use arc_swap::{ArcSwap, ArcSwapOption};
+use prometheus_client::metrics::histogram::Histogram;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Proposes to the replica that runs now, or says why there is none.
 pub struct SwitchLedger {
     current: ArcSwapOption<Arc<dyn Ledger>>,
     /// Why there is no replica, and the state as it was last.
     off: ArcSwap<(String, Arc<State>)>,
+    commit_latency: Histogram,
 }
 
 impl SwitchLedger {
-    /// Without a replica, for the reason `why`.
+    /// Without a replica, for the reason `why`; `commit_latency` is told in seconds.
     #[must_use]
-    pub fn new(why: &str) -> Self {
-        Self { current: ArcSwapOption::empty(), off: ArcSwap::from_pointee((why.to_owned(), Arc::default())) }
+    pub fn new(why: &str, commit_latency: Histogram) -> Self {
+        Self {
+            commit_latency,
+            current: ArcSwapOption::empty(),
+            off: ArcSwap::from_pointee((why.to_owned(), Arc::default())),
+        }
     }
 
     pub fn on(&self, ledger: Arc<dyn Ledger>) {
@@ -35,7 +42,14 @@ impl SwitchLedger {
 impl Ledger for SwitchLedger {
     async fn propose(&self, request_id: u128, actor: &str, command: Command) -> Result<Outcome, ProposeError> {
         match self.current.load_full() {
-            Some(ledger) => ledger.propose(request_id, actor, command).await,
+            Some(ledger) => {
+                let began = Instant::now();
+                let outcome = ledger.propose(request_id, actor, command).await;
+                if outcome.is_ok() {
+                    self.commit_latency.observe(began.elapsed().as_secs_f64());
+                }
+                outcome
+            }
             None => Err(ProposeError::Stopped { why: self.off.load().0.clone() }),
         }
     }

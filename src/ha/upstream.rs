@@ -78,7 +78,7 @@ impl UpstreamKeeper {
     /// # Errors
     /// See [`UpstreamError`].
     pub async fn synchronize(&self, account: AccountId) -> Result<(), AdminError> {
-        self.get()?.synchronize(account, "administrator").await.map(drop).map_err(|e| failed("synchronized", e))
+        self.get()?.synchronize(account, "sync now").await.map(drop).map_err(|e| failed("synchronized", e))
     }
 
     /// # Errors
@@ -99,7 +99,7 @@ fn failed(what: &str, error: UpstreamError) -> AdminError {
         UpstreamError::AccountUnknown(_) => Kind::NotFound,
         UpstreamError::Status { .. } | UpstreamError::NoCentral => Kind::State,
         UpstreamError::Propose(inner) => return inner.clone().into(),
-        UpstreamError::Link(_) => Kind::Unreachable,
+        UpstreamError::Link(link) if link.may_pass() => Kind::Unreachable,
         _ => Kind::State,
     };
     AdminError::new(kind, format!("the account was not {what}")).because(error.to_string())

@@ -29,7 +29,7 @@ impl<const N: usize> Histogram<N> {
         }
     }
 
-    fn observe(&self, value: u64) {
+    pub(crate) fn observe(&self, value: u64) {
         let bucket = self.bounds.partition_point(|bound| *bound < value);
         self.counts.get(bucket).unwrap_or(&self.above).fetch_add(1, Relaxed);
         self.sum.fetch_add(value, Relaxed);

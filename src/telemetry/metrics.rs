@@ -1,14 +1,16 @@
 //! Prometheus metrics, on a listener of their own.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +30,22 @@ pub struct AnswerLabels {
 
 type Refresh = Box<dyn Fn(&Metrics) + Send>;
 
+/// A histogram kept elsewhere: sum, count, and counts by upper bound.
+#[derive(Clone, Debug, Default)]
+pub struct Mirrored(Arc<Mutex<Histogrammed>>);
+
+type Histogrammed = (f64, u64, Vec<(f64, u64)>);
+
+impl Collector for Mirrored {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
+        let (sum, count, buckets) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let help = "Duration of the Raft log's disk barrier";
+        encoder
+            .encode_descriptor("log_fsync_latency", help, Some(&Unit::Seconds), MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
 /// Everything measured. Gauges that mirror state are set by `refresh`, just before a scrape is answered.
 pub struct Metrics {
     registry: Registry,
@@ -38,8 +56,9 @@ pub struct Metrics {
     pub term: Gauge,
     pub applied_index: Gauge,
     pub commit_latency: Histogram,
-    pub fsync_latency: Histogram,
-    pub batch_size: Histogram,
+    pub fsync_latency: Mirrored,
+    pub batches: Gauge,
+    pub batched_commands: Gauge,
     pub instances: Gauge,
     pub pool_balance: Family<PoolLabels, Gauge>,
     pub vip_held: Gauge,
@@ -66,8 +85,9 @@ impl Default for Metrics {
             term: Gauge::default(),
             applied_index: Gauge::default(),
             commit_latency: latency(),
-            fsync_latency: latency(),
-            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            fsync_latency: Mirrored::default(),
+            batches: Gauge::default(),
+            batched_commands: Gauge::default(),
             instances: Gauge::default(),
             pool_balance: Family::default(),
             vip_held: Gauge::default(),
@@ -99,18 +119,32 @@ impl Metrics {
             Unit::Seconds,
             self.commit_latency.clone(),
         );
-        r.register_with_unit(
-            "log_fsync_latency",
-            "Duration of the Raft log's disk barrier",
-            Unit::Seconds,
-            self.fsync_latency.clone(),
-        );
-        r.register("batch_commands", "Commands in one proposed batch", self.batch_size.clone());
+        r.register_collector(Box::new(self.fsync_latency.clone()));
+        r.register("proposed_batches", "Batches proposed by this process", self.batches.clone());
+        r.register("proposed_commands", "Commands in them", self.batched_commands.clone());
         r.register("instances", "Registered product instances", self.instances.clone());
         r.register("pool_balance", "Purchased plus substituted minus in use", self.pool_balance.clone());
         r.register("vip_held", "1 where this node holds the virtual address", self.vip_held.clone());
         r.register_with_unit("snapshot_age", "Age of the newest snapshot", Unit::Seconds, self.snapshot_age.clone());
         r.register("product_answers", "Answered product requests", self.answers.clone());
+    }
+
+    /// Mirrors the log's histogram of barriers, in microseconds.
+    pub fn set_fsync<const N: usize>(&self, barriers: &crate::store::Histogram<N>) {
+        let (count, sum) = barriers.totals();
+        let seconds = |micros: u64| micros as f64 / 1e6;
+        let bound = |micros: u64| if micros == u64::MAX { f64::MAX } else { seconds(micros) };
+        let buckets = barriers.buckets().into_iter().map(|(bound_us, n)| (bound(bound_us), n)).collect();
+        *self.fsync_latency.0.lock().unwrap_or_else(PoisonError::into_inner) = (seconds(sum), count, buckets);
+    }
+
+    /// Mirrors the proposer's counters; commands by batches is the mean batch.
+    pub fn set_batches(&self, stats: &crate::raft::ProposerStats) {
+        let mirror = |gauge: &Gauge, value: &AtomicU64| {
+            gauge.set(i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+        };
+        mirror(&self.batches, &stats.batches);
+        mirror(&self.batched_commands, &stats.commands);
     }
 
     /// Sets what brings the state-mirroring gauges up to date before each scrape.
@@ -155,7 +189,9 @@ mod tests {
         metrics.on_scrape(|m| {
             m.vip_held.set(1);
         });
-        metrics.fsync_latency.observe(0.000_2);
+        let barriers = crate::store::StoreMetrics::default().barrier_us;
+        barriers.observe(200);
+        metrics.set_fsync(&barriers);
         let text = metrics.render();
         assert!(text.contains("licraft_vip_held 1\n"), "{text}");
         assert!(text.contains("licraft_log_fsync_latency_seconds_count 1\n"), "{text}");
