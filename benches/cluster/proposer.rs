@@ -200,6 +200,9 @@ pub async fn child(spec: &str) -> Result<()> {
         return Ok(());
     }
     replica.membership().initialize(info(1)).await?;
+    while replica.guard().serving_until().is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     for other in [2, 3] {
         replica.membership().add_voter(other, info(other), Duration::from_secs(20), |_, _| {}).await?;
     }

@@ -20,6 +20,11 @@ const GAP_PATIENCE: Duration = Duration::from_secs(10);
 const GAP_LOOK: Duration = Duration::from_millis(2);
 /// One look may not hang on a half-open address.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
+/// Entries in flight at full load; a standby further behind would make everybody wait for it.
+const IN_SYNC: u64 = 1_000;
+/// Nodes report every half second, so what was wrong with one that has just come back is stale within this.
+const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
 /// How long the holder may take to let go of the address.
 const RELEASE: Duration = Duration::from_millis(200);
 
@@ -36,8 +41,10 @@ pub async fn switchover(
     if running.replica.guard().serving_until().is_none() {
         return Err(not_active(running));
     }
-    let target = target(running, request.to.as_deref())?;
-    let fit = check(&target, progress);
+    let target = settled(running, request.to.as_deref()).await?;
+    let checks = checks(&target);
+    let fit = checks.iter().all(|c| c.result == CheckResult::Passed);
+    checks.into_iter().for_each(|check| progress.check(check));
     if request.dry_run {
         return Ok(None);
     }
@@ -81,47 +88,47 @@ fn target(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, AdminEr
     }
 }
 
-/// Tells what speaks for and against the target; whether all is well enough.
-fn check(target: &PeerStatus, progress: &Progress) -> bool {
+/// The target, after a node that has just come back had a moment to report itself well.
+async fn settled(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, AdminError> {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let target = target(running, wanted)?;
+        let fit = checks(&target).iter().all(|c| c.result == CheckResult::Passed);
+        if fit || Instant::now() > deadline {
+            return Ok(target);
+        }
+        tokio::time::sleep(SETTLE_LOOK).await;
+    }
+}
+
+/// What speaks for and against the target.
+fn checks(target: &PeerStatus) -> Vec<Check> {
     let name = &target.info.name;
-    let mut fit = true;
-    let mut tell = |what: &str, ok: bool, detail: String| {
-        fit &= ok;
-        let result = if ok { CheckResult::Passed } else { CheckResult::Failed };
-        progress.check(Check { name: what.to_owned(), result, detail });
+    let check = |what: &str, ok: bool, detail: String| Check {
+        name: what.to_owned(),
+        result: if ok { CheckResult::Passed } else { CheckResult::Failed },
+        detail,
     };
     let contact = target.last_contact.filter(|age| *age < Duration::from_secs(1));
-    tell(
-        "contact",
-        contact.is_some(),
-        match contact {
-            Some(age) => format!("{name} answered {} ms ago", age.as_millis()),
-            None => format!("{name} does not answer; look at it first"),
-        },
-    );
-    tell(
-        "voter",
-        target.voter,
-        match target.voter {
-            true => format!("{name} votes"),
-            false => format!("{name} is still catching up; wait for it"),
-        },
-    );
-    let behind = target.behind.unwrap_or(u64::MAX);
-    tell(
-        "in sync",
-        behind <= 1_000,
-        match target.behind {
-            Some(behind) => format!("{name} is {behind} entries behind"),
-            None => format!("{name} has acknowledged nothing yet"),
-        },
-    );
-    tell(
-        "healthy",
-        target.trouble.is_none(),
-        target.trouble.clone().unwrap_or_else(|| format!("{name} reports no trouble")),
-    );
-    fit
+    let contact_detail = match contact {
+        Some(age) => format!("{name} answered {} ms ago", age.as_millis()),
+        None => format!("{name} does not answer; look at it first"),
+    };
+    let voter_detail = match target.voter {
+        true => format!("{name} votes"),
+        false => format!("{name} is still catching up; wait for it"),
+    };
+    let sync_detail = match target.behind {
+        Some(behind) => format!("{name} is {behind} entries behind"),
+        None => format!("{name} has acknowledged nothing yet"),
+    };
+    let health_detail = target.trouble.clone().unwrap_or_else(|| format!("{name} reports no trouble"));
+    vec![
+        check("contact", contact.is_some(), contact_detail),
+        check("voter", target.voter, voter_detail),
+        check("in sync", target.behind.is_some_and(|behind| behind <= IN_SYNC), sync_detail),
+        check("healthy", target.trouble.is_none(), health_detail),
+    ]
 }
 
 /// From `began` until the virtual address answers as ready; none without one.
