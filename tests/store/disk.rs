@@ -14,7 +14,7 @@ const SECTOR: usize = 512;
 
 type Names = BTreeMap<OsString, u64>;
 
-enum Change {
+pub enum Change {
     Write(usize, Vec<u8>),
     Size(usize),
 }
