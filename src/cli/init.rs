@@ -18,7 +18,7 @@ const MAX_PASSWORD_FILE_BYTES: u64 = 4 * 1024;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   licraft init
-  licraft init --administrator ops --password-file /root/ops.password
+  licraft init --administrator ops --password-file ops.password
   echo -n 'secret words' | licraft init --password-file -")]
 pub struct Args {
     /// Name of the first administrator.
