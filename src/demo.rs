@@ -71,6 +71,7 @@ async fn play(args: DemoArgs) -> Result<ExitCode> {
     let mut scene = if old { setup::resume(plan).await? } else { setup::build(plan).await? };
     if args.non_interactive {
         failover::prove(&mut scene).await?;
+        scene.end().await?;
         if fresh {
             std::fs::remove_dir_all(&scene.plan.dir).context("removing the demo's folder")?;
         }

@@ -119,6 +119,17 @@ impl Scene {
         child.kill().await.with_context(|| format!("killing {name}"))
     }
 
+    /// Ends all processes and waits until they are gone, so that their ports and folders are free.
+    ///
+    /// # Errors
+    /// When one cannot be ended.
+    pub async fn end(&mut self) -> Result<()> {
+        for (name, mut child) in std::mem::take(&mut self.processes) {
+            child.kill().await.with_context(|| format!("ending {name}"))?;
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn pid(&self, name: &str) -> Option<u32> {
         self.processes.get(name).and_then(Child::id)
