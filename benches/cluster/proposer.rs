@@ -69,7 +69,7 @@ async fn start(id: u64, dir: &Path) -> Result<Arc<Replica>> {
     let mut options = ReplicaOptions::new(id, CLUSTER.into(), Epoch { counter: 1, id: 1 }, info(id));
     options.auth = Some(auth);
     let transport = Transport::Grpc { listener, tls, local: None };
-    Ok(Replica::start(options, StoreParts::new(log, machine, handle), transport).await?)
+    Ok(Replica::start_apart(options, StoreParts::new(log, machine, handle), transport).await?)
 }
 
 async fn done(ledger: &dyn Ledger, command: Command) -> Result<Outcome> {

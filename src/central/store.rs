@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The store's folder inside central's.
 const FOLDER: &str = "store";
@@ -11,6 +12,9 @@ const FOLDER: &str = "store";
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Central's records are few; sled's default of 1 GiB would be out of proportion.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// How long an opening waits for the lock, and how often it looks.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 /// Between the parts of a key; names with control characters are refused before they get here.
 const SEPARATOR: &str = "\0";
 
@@ -92,14 +96,14 @@ impl Store {
     fn open_at(path: PathBuf) -> Result<Self, StoreError> {
         let file = File::options().read(true).write(true).create(true).truncate(false).open(path.join("db"));
         let file = file.map_err(io(|| format!("opening {}", path.join("db").display())))?;
-        refuse_locked(&file, &path)?;
-        remove_half_snapshots(&path)?;
-        let opened = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open();
-        let db = opened.map_err(|source| match &source {
-            sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => StoreError::Locked(path.clone()),
-            _ => StoreError::Sled { path: path.clone(), source },
-        })?;
-        Ok(Self { db, file, path })
+        // A store just closed stays locked for a moment: sled's own threads let go of the file after its owner did.
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match open_sled(&file, &path) {
+                Err(StoreError::Locked(_)) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                opened => return Ok(Self { db: opened?, file, path }),
+            }
+        }
     }
 
     /// # Errors
@@ -185,6 +189,16 @@ fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StoreError
 
 fn printable(key: &[u8]) -> String {
     String::from_utf8_lossy(key).replace(SEPARATOR, "/")
+}
+
+fn open_sled(file: &File, path: &Path) -> Result<sled::Db, StoreError> {
+    refuse_locked(file, path)?;
+    remove_half_snapshots(path)?;
+    let opened = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open();
+    opened.map_err(|source| match &source {
+        sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => StoreError::Locked(path.to_owned()),
+        _ => StoreError::Sled { path: path.to_owned(), source },
+    })
 }
 
 /// sled takes its lock only after it has looked at the folder; nothing of another process's store may be touched.

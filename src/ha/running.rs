@@ -237,7 +237,7 @@ async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -
     let (log, machine, store) = opened.context("opening the store")?;
     let transport = Transport::Grpc { listener, tls, local: Some(config.raft.listen.ip()) };
     let parts = StoreParts::new(log, machine, store.clone());
-    Ok((store, Replica::start(options, parts, transport).await.context("starting the replica")?))
+    Ok((store, Replica::start_apart(options, parts, transport).await.context("starting the replica")?))
 }
 
 /// Publishes whether this node serves, wakes the address holder, and records each take-over.

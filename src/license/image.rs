@@ -16,13 +16,25 @@ impl State {
             RecordKey::Pool(va, license) => Record::Pool(self.pool(*va, *license)?.clone()),
             RecordKey::Token(id) => Record::Token(self.token(*id)?.clone()),
             RecordKey::Instance(id) => Record::Instance(self.instance(*id)?.clone()),
-            RecordKey::Event(seq) => Record::Event((**self.events.get(seq)?).clone()),
+            RecordKey::Event(place) => Record::Event((**self.events.get(&self.event_at(*place)?)?).clone()),
             RecordKey::Alert(key) => Record::Alert(self.alert(key)?.clone()),
             RecordKey::User(name) => Record::User(self.user(name)?.clone()),
             RecordKey::Member(id) => Record::Member(self.member(*id)?.clone()),
             RecordKey::RoleChange(at, term) => Record::RoleChange((**self.role_changes.get(&(*at, *term))?).clone()),
             RecordKey::Request(id) => Record::Request((**self.requests.get(id)?).clone()),
         })
+    }
+
+    /// The newest event number with this place in the ring.
+    fn event_at(&self, place: u64) -> Option<u64> {
+        let last = self.meta.last_event;
+        last.checked_sub((last + MAX_EVENTS - place % MAX_EVENTS) % MAX_EVENTS)
+    }
+
+    /// The events by their place in the ring.
+    fn events_by_place(&self) -> impl Iterator<Item = &Arc<Event>> + Send + '_ {
+        let turn = self.meta.last_event / MAX_EVENTS * MAX_EVENTS;
+        self.events.range(turn..).chain(self.events.range(..turn)).map(|(_, event)| event)
     }
 
     /// All records in key order.
@@ -35,7 +47,7 @@ impl State {
             .chain(self.pools.values().map(|r| Record::Pool((**r).clone())))
             .chain(self.tokens.values().map(|r| Record::Token((**r).clone())))
             .chain(self.instances.values().map(|r| Record::Instance((**r).clone())))
-            .chain(self.events.values().map(|r| Record::Event((**r).clone())))
+            .chain(self.events_by_place().map(|r| Record::Event((**r).clone())))
             .chain(self.alerts.values().map(|r| Record::Alert((**r).clone())))
             .chain(self.users.values().map(|r| Record::User((**r).clone())))
             .chain(self.members.values().map(|r| Record::Member((**r).clone())))

@@ -368,7 +368,7 @@ pub enum Severity {
 }
 
 /// The kinds of alert.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlertKind {
     InsufficientLicenses,
     SynchronizationOverdue,
@@ -379,7 +379,7 @@ pub enum AlertKind {
 }
 
 /// Identity of an alert: one per kind and source.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AlertKey {
     pub kind: AlertKind,
     /// What it is about, as shown: a license and virtual account, an account, a node.
@@ -441,7 +441,7 @@ pub struct RoleChange {
 }
 
 /// The name of a record: its table and its key there. Also the order of records in images and snapshots.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RecordKey {
     Meta,
     Settings,
@@ -451,6 +451,8 @@ pub enum RecordKey {
     Pool(VirtualAccountId, LicenseId),
     Token(TokenId),
     Instance(InstanceId),
+    /// A place in the ring of events: the number modulo [`MAX_EVENTS`](super::MAX_EVENTS), so that what is written of
+    /// a busy ring is bounded by its length.
     Event(u64),
     Alert(AlertKey),
     User(String),
@@ -493,7 +495,7 @@ impl Record {
             Self::Pool(r) => RecordKey::Pool(r.va, r.license),
             Self::Token(r) => RecordKey::Token(r.id),
             Self::Instance(r) => RecordKey::Instance(r.id),
-            Self::Event(r) => RecordKey::Event(r.seq.0),
+            Self::Event(r) => RecordKey::Event(r.seq.0 % super::MAX_EVENTS),
             Self::Alert(r) => RecordKey::Alert(r.key.clone()),
             Self::User(r) => RecordKey::User(r.name.clone()),
             Self::Member(r) => RecordKey::Member(r.node_id),

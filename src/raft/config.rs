@@ -26,6 +26,9 @@ pub const KEEP_BEHIND_SNAPSHOT: u64 = 10_000;
 /// A learner this close to the leader counts as caught up.
 pub const CAUGHT_UP_WITHIN: u64 = 100;
 
+/// How long a follower may wait to hear that an entry it holds is committed, unless new entries tell it sooner.
+pub const COMMIT_DELAY: Duration = Duration::from_millis(10);
+
 /// A peer that does not answer an append for this long has its stream ended and opened anew. Far above a slow disk's
 /// barrier, since a new stream sends everything unacknowledged again.
 pub const APPEND_STALL: Duration = Duration::from_secs(2);

@@ -16,6 +16,7 @@ mod replica;
 mod role;
 mod server;
 mod status;
+mod thread;
 mod transport;
 mod wire;
 mod witness;

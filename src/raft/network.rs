@@ -1,9 +1,9 @@
 //! openraft's network over [`Peer`]s, with the time-outs that openraft leaves to it.
 
-use super::config::{APPEND_STALL, SNAPSHOT_TIMEOUT};
+use super::config::{APPEND_STALL, COMMIT_DELAY, SNAPSHOT_TIMEOUT};
 use super::core::SnapshotBytes;
 use super::peer::{Append, Connect, Lane, Peer, PeerError};
-use crate::store::{NodeInfo, TypeConfig, Vote};
+use crate::store::{LogId, NodeInfo, TypeConfig, Vote};
 use futures::task::AtomicWaker;
 use futures::{Stream, StreamExt};
 use openraft::alias::SnapshotOf;
@@ -114,7 +114,7 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
         Box::pin(async move {
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
-            let counted = input.inspect(move |_: &Append| {
+            let counted = LazyCommits::new(input).inspect(move |_: &Append| {
                 counter.fetch_add(1, Ordering::Relaxed);
             });
             let (requests, revoke) = Revocable::new(Box::pin(counted));
@@ -163,6 +163,51 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<C>, RPCError<C>> {
         self.timed(RPCTypes::TransferLeader, option.hard_ttl(), self.peer.transfer(request)).await
+    }
+}
+
+/// Holds back requests that carry nothing but a newer commit index, until one with entries carries it along or
+/// [`COMMIT_DELAY`] has passed. openraft makes one after every commit that no new entries follow at once, and under
+/// load from few callers they would double the messages.
+struct LazyCommits<I> {
+    input: futures::stream::Fuse<I>,
+    /// The last log id sent on this stream; none before the first request, which may be a probe and never waits.
+    sent: Option<Option<LogId>>,
+    held: Option<(Append, Pin<Box<tokio::time::Sleep>>)>,
+}
+
+impl<I: Stream> LazyCommits<I> {
+    fn new(input: I) -> Self {
+        Self { input: input.fuse(), sent: None, held: None }
+    }
+}
+
+impl<I: Stream<Item = Append> + Unpin> Stream for LazyCommits<I> {
+    type Item = Append;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Append>> {
+        let this = &mut *self;
+        loop {
+            match this.input.poll_next_unpin(cx) {
+                Poll::Ready(Some(request)) if request.entries.is_empty() && this.sent == Some(request.prev_log_id) => {
+                    match &mut this.held {
+                        Some((held, _)) => *held = request,
+                        None => this.held = Some((request, Box::pin(tokio::time::sleep(COMMIT_DELAY)))),
+                    }
+                }
+                Poll::Ready(Some(request)) => {
+                    this.held = None;
+                    this.sent = Some(request.entries.last().map(|e| e.log_id).or(request.prev_log_id));
+                    return Poll::Ready(Some(request));
+                }
+                Poll::Ready(None) => return Poll::Ready(this.held.take().map(|(held, _)| held)),
+                Poll::Pending => {
+                    let Some((_, delay)) = &mut this.held else { return Poll::Pending };
+                    std::task::ready!(delay.as_mut().poll(cx));
+                    return Poll::Ready(this.held.take().map(|(held, _)| held));
+                }
+            }
+        }
     }
 }
 

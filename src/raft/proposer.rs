@@ -24,7 +24,7 @@ pub const MAX_WAITING: usize = 16_384;
 /// Commands in one batch: enough to spread one barrier thin, few enough that a batch stays far below the size limit.
 pub const MAX_BATCH: usize = 256;
 /// Batches in flight. Two keep every stage of the pipeline busy; more only make batches smaller.
-pub const MAX_IN_FLIGHT: usize = 4;
+pub const MAX_IN_FLIGHT: usize = 2;
 /// How long a caller waits. Longer than any election; after it the outcome is unknown.
 pub const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Times a batch is sealed again because leadership moved away and back before it was appended.

@@ -14,6 +14,7 @@ use super::peers::Peers;
 use super::proposer::{Proposer, ProposerParts, ProposerStats};
 use super::role::{RoleState, watch_role};
 use super::status::{ReplicaStatus, peer_statuses};
+use super::thread::RaftThread;
 use super::{Ledger, server, witness};
 use crate::pki::tls::NodeTls;
 use crate::store::codec::{BatchAuth, Epoch};
@@ -119,9 +120,30 @@ pub struct Replica {
     inbound: Arc<Inbound>,
     stop: CancellationToken,
     tasks: tokio_util::task::TaskTracker,
+    _thread: Option<RaftThread>,
 }
 
 impl Replica {
+    /// As [`Self::start`], on a thread of its own, which ends with the replica.
+    ///
+    /// # Errors
+    /// See [`ReplicaError`].
+    pub async fn start_apart<L, M>(
+        options: ReplicaOptions,
+        store: StoreParts<L, M>,
+        transport: Transport,
+    ) -> Result<Arc<Self>, ReplicaError>
+    where
+        L: RaftLogStorage<TypeConfig>,
+        M: RaftStateMachine<TypeConfig>,
+    {
+        let failed = |error: &dyn std::fmt::Display| ReplicaError::Start(error.to_string());
+        let thread = RaftThread::start().map_err(|e| failed(&e))?;
+        let handle = thread.handle().clone();
+        let starting = handle.spawn(Self::start_on(options, store, transport, Some(thread)));
+        starting.await.map_err(|e| failed(&e))?
+    }
+
     /// Starts Raft on `store` and everything around it. It joins whatever cluster its log knows; a fresh node waits to
     /// be initialised ([`Membership::initialize`]) or added by a leader.
     ///
@@ -131,6 +153,19 @@ impl Replica {
         options: ReplicaOptions,
         store: StoreParts<L, M>,
         transport: Transport,
+    ) -> Result<Arc<Self>, ReplicaError>
+    where
+        L: RaftLogStorage<TypeConfig>,
+        M: RaftStateMachine<TypeConfig>,
+    {
+        Self::start_on(options, store, transport, None).await
+    }
+
+    async fn start_on<L, M>(
+        options: ReplicaOptions,
+        store: StoreParts<L, M>,
+        transport: Transport,
+        thread: Option<RaftThread>,
     ) -> Result<Arc<Self>, ReplicaError>
     where
         L: RaftLogStorage<TypeConfig>,
@@ -190,6 +225,7 @@ impl Replica {
             inbound,
             stop: CancellationToken::new(),
             tasks: tokio_util::task::TaskTracker::new(),
+            _thread: thread,
         });
         replica.spawn(connect, listen, roles_tx, hold_until, shorter_log);
         Ok(replica)

@@ -9,9 +9,9 @@ use super::dir;
 use super::error::StoreError;
 use super::keys::encode_key;
 use super::types::{LogId, StoredMembership};
-use crate::license::{Changes, Record, RecordKey, State};
+use crate::license::{Record, RecordKey, State};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -158,9 +158,17 @@ impl Image {
 
     /// Writes the changed records of `state` and the position in one atomic batch, and makes it durable. Returns the
     /// number of records.
-    pub(super) fn write(&mut self, state: &State, changes: &Changes, position: &Position) -> Result<usize, ImageError> {
+    pub(super) fn write(
+        &mut self,
+        state: &State,
+        changes: &HashSet<RecordKey>,
+        position: &Position,
+    ) -> Result<usize, ImageError> {
         let mut batch = sled::Batch::default();
-        for key in changes {
+        // In order, so that neighbours change the same pages of the tree together.
+        let mut keys: Vec<&RecordKey> = changes.iter().collect();
+        keys.sort_unstable();
+        for key in keys {
             self.put(&mut batch, key, state.record(key).as_ref())?;
         }
         self.finish(batch, position)?;

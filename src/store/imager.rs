@@ -5,8 +5,9 @@ use super::health::Health;
 use super::image::{Image, ImageError, Position};
 use super::log::LogStore;
 use super::metrics::StoreMetrics;
-use crate::license::{Changes, State};
+use crate::license::{RecordKey, State};
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -19,7 +20,7 @@ const DISK_INTERVAL: Duration = Duration::from_secs(1);
 /// What was applied since the image was written.
 pub(super) struct Pending {
     pub state: Arc<State>,
-    pub changes: Changes,
+    pub changes: HashSet<RecordKey>,
     pub position: Position,
     /// Commands since the image: what a restart would replay.
     pub commands: usize,
@@ -114,7 +115,7 @@ impl Imager {
         let image = self.image.take().expect("only `replace` takes it, and puts one back or ends the thread");
         self.image = Some(image.replace(state, &position)?);
         *self.pending.lock() =
-            Pending { state: state.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
+            Pending { state: state.clone(), changes: HashSet::new(), position: position.clone(), commands: 0 };
         self.wrote(position);
         Ok(())
     }

@@ -116,7 +116,7 @@ impl Machine {
         self.shared.published.store(state.clone());
         let mut pending = self.shared.pending.lock();
         pending.state = state;
-        pending.changes.append(&mut self.changes);
+        pending.changes.extend(std::mem::take(&mut self.changes));
         pending.position = self.position.clone();
         let before = pending.commands;
         pending.commands += std::mem::take(&mut self.commands);

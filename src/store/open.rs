@@ -11,10 +11,10 @@ use super::machine::{Machine, Shared, StateDigest};
 use super::metrics::StoreMetrics;
 use super::snapshot::{SnapshotReceiver, Snapshots};
 use super::types::{LogId, SnapshotMeta};
-use crate::license::{Changes, State};
+use crate::license::State;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Default for StoreOptions {
             segment_bytes: SEGMENT_BYTES,
             log_cache_bytes: CACHE_BYTES,
             // Longer intervals coalesce more changes; at full load the number of commands decides.
-            image_interval: Duration::from_secs(1),
+            image_interval: Duration::from_secs(5),
             // Replays within a second.
             image_commands: 100_000,
             image_cache_bytes: 8 << 20,
@@ -85,7 +85,7 @@ impl Store {
         }
         let published = Arc::new(state.clone());
         let pending =
-            Pending { state: published.clone(), changes: Changes::new(), position: position.clone(), commands: 0 };
+            Pending { state: published.clone(), changes: HashSet::new(), position: position.clone(), commands: 0 };
         let pending = Arc::new(Mutex::new(pending));
         let (orders, queue) = channel();
         let imager = Imager {
