@@ -4,6 +4,7 @@
 //! runs, to see that it works. Nothing here fails for being slow.
 
 mod etcd;
+mod newcomer;
 mod postgres;
 mod proposer;
 mod report;
@@ -73,7 +74,10 @@ fn whole_system(wanted: &dyn Fn(&str) -> bool, quick: bool, runs: usize, time: D
         report::print("Stability at full load", &system::quiet(&system, time)?);
     }
     if wanted("scale") {
-        report::print("Scale", &system::scale(&mut system, if quick { 2_000 } else { 100_000 })?);
+        let instances = if quick { 2_000 } else { 100_000 };
+        report::print("Scale", &system::scale(&mut system, instances)?);
+        drop(system);
+        report::print("Scale: a newcomer", &newcomer::measure(instances as u64, if quick { 1 } else { 3 })?);
     }
     Ok(())
 }

@@ -12,14 +12,14 @@ use licraft::raft::{Ledger, Replica, ReplicaOptions, StoreParts, Transport};
 use licraft::store::{BatchAuth, Epoch, NodeInfo, Store, StoreOptions};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::process::{Command as Process, Stdio};
+use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 const CLUSTER: &str = "bench";
-/// Names a child's node id and folder.
+/// Names a child's node id, its part and the common folder.
 pub const NODE: &str = "LICRAFT_BENCH_NODE";
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
 
@@ -79,8 +79,8 @@ async fn done(ledger: &dyn Ledger, command: Command) -> Result<Outcome> {
     }
 }
 
-/// An account with one license and as many instances as there are callers at most.
-async fn seed(ledger: &dyn Ledger) -> Result<Vec<InstanceId>> {
+/// An account with one license and a token.
+async fn seed(ledger: &dyn Ledger) -> Result<()> {
     let administrator = User {
         name: "admin".into(),
         role: Role::SystemAdministrator,
@@ -124,29 +124,29 @@ async fn seed(ledger: &dyn Ledger) -> Result<Vec<InstanceId>> {
         export_controlled: false,
     };
     done(ledger, token).await?;
-    let mut instances = Vec::new();
-    for n in 0..*CALLERS.last().unwrap_or(&1) {
-        let mut key_hash = [0; 32];
-        key_hash[..8].copy_from_slice(&(n as u64 + 1).to_le_bytes());
-        let certificate = IdCertificate {
-            serial: [1; 16],
-            key_hash,
-            not_before: Millis(now().0 - 5 * Millis::MINUTE),
-            not_after: now().plus(365 * Millis::DAY),
-        };
-        let udi = Udi { pid: "BENCH".into(), sn: format!("{n}") };
-        let register = Command::Register {
-            token_hash: [7; 32],
-            udi,
-            host_name: None,
-            product_type: "Bench".into(),
-            software_version: "1".into(),
-            certificate,
-        };
-        let Outcome::Registered(registered) = done(ledger, register).await? else { bail!("not registered") };
-        instances.push(registered.instance);
-    }
-    Ok(instances)
+    Ok(())
+}
+
+/// Registers instance number `n` with its one license in use.
+pub async fn register(ledger: &dyn Ledger, n: u64) -> Result<InstanceId> {
+    let mut key_hash = [0; 32];
+    key_hash[..8].copy_from_slice(&(n + 1).to_le_bytes());
+    let certificate = IdCertificate {
+        serial: [1; 16],
+        key_hash,
+        not_before: Millis(now().0 - 5 * Millis::MINUTE),
+        not_after: now().plus(365 * Millis::DAY),
+    };
+    let register = Command::Register {
+        token_hash: [7; 32],
+        udi: Udi { pid: "BENCH".into(), sn: format!("{n}") },
+        host_name: Some(format!("bench-{n}.example.net")),
+        product_type: "Bench".into(),
+        software_version: "1".into(),
+        certificate,
+    };
+    let Outcome::Registered(registered) = done(ledger, register).await? else { bail!("not registered") };
+    Ok(registered.instance)
 }
 
 /// Each caller changes its instance's count of the one hot license, as fast as it is answered.
@@ -189,11 +189,10 @@ async fn load(ledger: Arc<dyn Ledger>, instances: &[InstanceId], time: Duration,
 
 /// A child process: one node. The first one leads and drives the load.
 pub async fn child(spec: &str) -> Result<()> {
-    let mut parts = spec.splitn(4, ' ');
+    let mut parts = spec.splitn(3, ' ');
     let mut next = || parts.next().context("a bench child without its arguments");
-    let (id, runs, seconds) = (next()?.parse::<u64>()?, next()?.parse::<usize>()?, next()?.parse::<u64>()?);
-    let dir = Path::new(next()?).to_owned();
-    let replica = start(id, &dir).await?;
+    let (id, part, dir) = (next()?.parse::<u64>()?, next()?, Path::new(next()?));
+    let replica = start(id, dir).await?;
     if id != 1 {
         // Ends with the parent's pipe.
         let _ = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new())).await;
@@ -204,10 +203,35 @@ pub async fn child(spec: &str) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     for other in [2, 3] {
-        replica.membership().add_voter(other, info(other), Duration::from_secs(20), |_, _| {}).await?;
+        add(&replica, other).await?;
     }
+    seed(&*replica.ledger()).await?;
+    match part.split_once(':').context("no part")? {
+        ("load", times) => {
+            let (runs, seconds) = times.split_once(':').context("no times")?;
+            measure_load(&replica, runs.parse()?, seconds.parse()?).await?;
+        }
+        (_, instances) => super::newcomer::child(&replica, instances.parse()?).await?,
+    }
+    let wrong = replica.ledger().state().check();
+    if !wrong.is_empty() {
+        bail!("the state does not check: {wrong:?}");
+    }
+    replica.shutdown().await;
+    Ok(())
+}
+
+/// Makes a running node a voter.
+pub async fn add(replica: &Replica, id: u64) -> Result<()> {
+    Ok(replica.membership().add_voter(id, info(id), Duration::from_secs(60), |_, _| {}).await?)
+}
+
+async fn measure_load(replica: &Replica, runs: usize, seconds: u64) -> Result<()> {
     let ledger = replica.ledger();
-    let instances = seed(&*ledger).await?;
+    let mut instances = Vec::new();
+    for n in 0..*CALLERS.last().unwrap_or(&1) as u64 {
+        instances.push(register(&*ledger, n).await?);
+    }
     let number = AtomicU64::new(1);
     load(ledger.clone(), &instances[..64], Duration::from_secs(1), &number).await?;
     for _ in 0..runs {
@@ -217,27 +241,32 @@ pub async fn child(spec: &str) -> Result<()> {
             println!("{}", serde_json::to_string(&figure)?);
         }
     }
-    let wrong = ledger.state().check();
-    if !wrong.is_empty() {
-        bail!("the state does not check: {wrong:?}");
-    }
-    replica.shutdown().await;
     Ok(())
 }
 
-/// Runs the three processes and gathers the leader's figures.
-pub fn measure(runs: usize, time: Duration) -> Result<Vec<Row>> {
+/// A folder with what all nodes of a cluster share.
+pub fn folder() -> Result<tempfile::TempDir> {
     let dir = tempfile::Builder::new().prefix("licraft-bench").tempdir()?;
     let ca = Authority::self_signed("bench", 1, now())?;
     std::fs::write(dir.path().join("ca.der"), ca.cert_der())?;
     std::fs::write(dir.path().join("ca.key"), ca.key_pkcs8())?;
     Sealer::generate().save(&dir.path().join("sealing.key"))?;
-    let spawn = |id: u64, out: Stdio| {
-        let spec = format!("{id} {runs} {} {}", time.as_secs(), dir.path().display());
-        Process::new(std::env::current_exe()?).env(NODE, spec).stdin(Stdio::piped()).stdout(out).spawn()
-    };
-    let mut followers = [spawn(2, Stdio::null())?, spawn(3, Stdio::null())?];
-    let leader = spawn(1, Stdio::piped())?.wait_with_output()?;
+    Ok(dir)
+}
+
+/// Starts node `id` as a process of its own; it ends when its standard input closes.
+pub fn spawn(id: u64, part: &str, dir: &Path, out: Stdio) -> Result<Child> {
+    let spec = format!("{id} {part} {}", dir.display());
+    Ok(Process::new(std::env::current_exe()?).env(NODE, spec).stdin(Stdio::piped()).stdout(out).spawn()?)
+}
+
+/// Runs the three processes and gathers the leader's figures.
+pub fn measure(runs: usize, time: Duration) -> Result<Vec<Row>> {
+    let dir = folder()?;
+    let part = format!("load:{runs}:{}", time.as_secs());
+    let node = |id, out| spawn(id, &part, dir.path(), out);
+    let mut followers = [node(2, Stdio::null())?, node(3, Stdio::null())?];
+    let leader = node(1, Stdio::piped())?.wait_with_output()?;
     for follower in &mut followers {
         follower.kill()?;
         follower.wait()?;

@@ -221,7 +221,7 @@ pub fn quiet(system: &System, time: Duration) -> Result<Vec<Row>> {
     ])
 }
 
-/// Registers `instances`, then measures memory, restart, and a new node's catching up.
+/// Registers `instances`, then measures memory and restart.
 pub fn scale(system: &mut System, instances: usize) -> Result<Vec<Row>> {
     system.normal()?;
     let count = instances.to_string();
@@ -245,8 +245,6 @@ pub fn scale(system: &mut System, instances: usize) -> Result<Vec<Row>> {
     for (name, _) in &NODES[..2] {
         rows.push(one(&format!("memory of {name} (RSS)"), "MB", rss(system.pid(name)?)?, Some("≤ 200")));
     }
-    let active = system.active()?;
-    let standby = NODES[usize::from(active == NODES[0].0)].0;
     // All nodes stop; then the cluster is as quick as its slowest start.
     for (name, _) in NODES {
         system.kill(name)?;
@@ -261,20 +259,6 @@ pub fn scale(system: &mut System, instances: usize) -> Result<Vec<Row>> {
     for (name, _) in &NODES[..2] {
         rows.push(one(&format!("memory of {name} after the restart"), "MB", rss(system.pid(name)?)?, Some("≤ 200")));
     }
-    let active = system.active()?;
-    let empty = NODES[usize::from(active == NODES[0].0)].0;
-    let _ = standby;
-    system.kill(empty)?;
-    std::fs::remove_dir_all(system.demo().join(empty).join("data/raft"))?;
-    let began = Instant::now();
-    system.start(empty)?;
-    system.normal()?;
-    rows.push(one(
-        "a node with an empty store, to in sync",
-        "ms",
-        began.elapsed().as_secs_f64() * 1e3,
-        Some("≤ 15,000"),
-    ));
     Ok(rows)
 }
 

@@ -16,7 +16,7 @@ impl State {
             RecordKey::Pool(va, license) => Record::Pool(self.pool(*va, *license)?.clone()),
             RecordKey::Token(id) => Record::Token(self.token(*id)?.clone()),
             RecordKey::Instance(id) => Record::Instance(self.instance(*id)?.clone()),
-            RecordKey::Event(place) => Record::Event((**self.events.get(&self.event_at(*place)?)?).clone()),
+            RecordKey::Events(block) => self.event_block(*block)?,
             RecordKey::Alert(key) => Record::Alert(self.alert(key)?.clone()),
             RecordKey::User(name) => Record::User(self.user(name)?.clone()),
             RecordKey::Member(id) => Record::Member(self.member(*id)?.clone()),
@@ -25,16 +25,14 @@ impl State {
         })
     }
 
-    /// The newest event number with this place in the ring.
-    fn event_at(&self, place: u64) -> Option<u64> {
-        let last = self.meta.last_event;
-        last.checked_sub((last + MAX_EVENTS - place % MAX_EVENTS) % MAX_EVENTS)
-    }
-
-    /// The events by their place in the ring.
-    fn events_by_place(&self) -> impl Iterator<Item = &Arc<Event>> + Send + '_ {
+    /// The events in one block of the ring, of this turn of the ring and of the one before, oldest first.
+    fn event_block(&self, block: u64) -> Option<Record> {
         let turn = self.meta.last_event / MAX_EVENTS * MAX_EVENTS;
-        self.events.range(turn..).chain(self.events.range(..turn)).map(|(_, event)| event)
+        let before = turn.checked_sub(MAX_EVENTS);
+        let starts = before.into_iter().chain([turn]).map(|turn| turn + block * EVENT_BLOCK);
+        let events = starts.flat_map(|start| self.events.range(start..start + EVENT_BLOCK));
+        let events: Vec<Event> = events.map(|(_, event)| (**event).clone()).collect();
+        (!events.is_empty()).then_some(Record::Events(events))
     }
 
     /// All records in key order.
@@ -47,7 +45,7 @@ impl State {
             .chain(self.pools.values().map(|r| Record::Pool((**r).clone())))
             .chain(self.tokens.values().map(|r| Record::Token((**r).clone())))
             .chain(self.instances.values().map(|r| Record::Instance((**r).clone())))
-            .chain(self.events_by_place().map(|r| Record::Event((**r).clone())))
+            .chain((0..MAX_EVENTS / EVENT_BLOCK).filter_map(|block| self.event_block(block)))
             .chain(self.alerts.values().map(|r| Record::Alert((**r).clone())))
             .chain(self.users.values().map(|r| Record::User((**r).clone())))
             .chain(self.members.values().map(|r| Record::Member((**r).clone())))
@@ -77,7 +75,7 @@ impl State {
                     last = Some(r.clone());
                     state.instances.insert(r.id, r);
                 }
-                Record::Event(r) => drop(state.events.insert(r.seq.0, Arc::new(r))),
+                Record::Events(r) => state.events.extend(r.into_iter().map(|event| (event.seq.0, Arc::new(event)))),
                 Record::Alert(r) => drop(state.alerts.insert(r.key.clone(), Arc::new(r))),
                 Record::User(r) => drop(state.users.insert(r.name.clone(), Arc::new(r))),
                 Record::Member(r) => drop(state.members.insert(r.node_id, Arc::new(r))),

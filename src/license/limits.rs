@@ -60,6 +60,8 @@ pub const MAX_RAISED_ALERTS: usize = 1_000;
 
 /// Events held in the state; older ones are in the append-only audit file of each node.
 pub const MAX_EVENTS: u64 = 10_000;
+/// Events in one record of an image: a busy ring is written in few pieces. Divides [`MAX_EVENTS`].
+pub const EVENT_BLOCK: u64 = 50;
 /// Changes of the active node.
 pub const MAX_ROLE_CHANGES: usize = 1_000;
 /// Administrative requests remembered, so that a repeat gets its first outcome…

@@ -1,6 +1,7 @@
 //! The records that make up the state. Every record is small, and every list in one is bounded by a named limit.
 
 use super::ids::*;
+use super::{EVENT_BLOCK, MAX_EVENTS};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -451,9 +452,9 @@ pub enum RecordKey {
     Pool(VirtualAccountId, LicenseId),
     Token(TokenId),
     Instance(InstanceId),
-    /// A place in the ring of events: the number modulo [`MAX_EVENTS`](super::MAX_EVENTS), so that what is written of
-    /// a busy ring is bounded by its length.
-    Event(u64),
+    /// A block of the ring of events: its places from this number times [`EVENT_BLOCK`], an event's
+    /// place being its number modulo [`MAX_EVENTS`].
+    Events(u64),
     Alert(AlertKey),
     User(String),
     Member(u64),
@@ -474,7 +475,7 @@ pub enum Record {
     Pool(Pool),
     Token(Token),
     Instance(Instance),
-    Event(Event),
+    Events(Vec<Event>),
     Alert(Alert),
     User(User),
     Member(Member),
@@ -495,7 +496,8 @@ impl Record {
             Self::Pool(r) => RecordKey::Pool(r.va, r.license),
             Self::Token(r) => RecordKey::Token(r.id),
             Self::Instance(r) => RecordKey::Instance(r.id),
-            Self::Event(r) => RecordKey::Event(r.seq.0 % super::MAX_EVENTS),
+            // A block without events has no record.
+            Self::Events(r) => RecordKey::Events(r.first().map_or(0, |e| e.seq.0 % MAX_EVENTS / EVENT_BLOCK)),
             Self::Alert(r) => RecordKey::Alert(r.key.clone()),
             Self::User(r) => RecordKey::User(r.name.clone()),
             Self::Member(r) => RecordKey::Member(r.node_id),

@@ -24,6 +24,8 @@ pub(super) struct Pending {
     pub position: Position,
     /// Commands since the image: what a restart would replay.
     pub commands: usize,
+    /// The image thread has been woken for these.
+    pub woken: bool,
 }
 
 pub(super) enum Order {
@@ -97,7 +99,7 @@ impl Imager {
             if pending.position == self.written {
                 return Ok(());
             }
-            pending.commands = 0;
+            (pending.commands, pending.woken) = (0, false);
             (pending.state.clone(), std::mem::take(&mut pending.changes), pending.position.clone())
         };
         let image = self.image.as_mut().expect("only `replace` takes it, and puts one back or ends the thread");
@@ -114,8 +116,13 @@ impl Imager {
     fn replace(&mut self, state: &Arc<State>, position: Position) -> Result<(), ImageError> {
         let image = self.image.take().expect("only `replace` takes it, and puts one back or ends the thread");
         self.image = Some(image.replace(state, &position)?);
-        *self.pending.lock() =
-            Pending { state: state.clone(), changes: HashSet::new(), position: position.clone(), commands: 0 };
+        *self.pending.lock() = Pending {
+            state: state.clone(),
+            changes: HashSet::new(),
+            position: position.clone(),
+            commands: 0,
+            woken: false,
+        };
         self.wrote(position);
         Ok(())
     }

@@ -17,7 +17,7 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Pool(va, license) => numbers(&mut out, 6, &[va.0, license.0]),
         RecordKey::Token(id) => numbers(&mut out, 7, &[id.0]),
         RecordKey::Instance(id) => numbers(&mut out, 8, &[id.0]),
-        RecordKey::Event(seq) => numbers(&mut out, 9, &[*seq]),
+        RecordKey::Events(block) => numbers(&mut out, 9, &[*block]),
         RecordKey::Alert(key) => {
             out.extend_from_slice(&[10, alert_tag(key.kind)]);
             out.extend_from_slice(key.source.as_bytes());
@@ -78,7 +78,7 @@ mod tests {
             any::<(u64, u64)>().prop_map(|(va, id)| RecordKey::Pool(VirtualAccountId(va), LicenseId(id))),
             any::<u64>().prop_map(|id| RecordKey::Token(TokenId(id))),
             any::<u64>().prop_map(|id| RecordKey::Instance(InstanceId(id))),
-            any::<u64>().prop_map(RecordKey::Event),
+            any::<u64>().prop_map(RecordKey::Events),
             (kinds, ".{0,4}").prop_map(|(kind, source)| RecordKey::Alert(AlertKey { kind, source })),
             ".{0,4}".prop_map(RecordKey::User),
             any::<u64>().prop_map(RecordKey::Member),

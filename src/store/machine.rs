@@ -46,8 +46,8 @@ pub(super) struct Shared {
     pub digests: watch::Sender<VecDeque<StateDigest>>,
     pub health: Arc<Health>,
     pub metrics: Arc<StoreMetrics>,
-    /// Commands that a restart may have to replay.
-    pub replay_limit: usize,
+    /// Commands and changed records after which the image is written early.
+    pub image_limits: (usize, usize),
 }
 
 /// openraft's state machine. There is one; readers use [`super::StoreHandle`].
@@ -118,11 +118,12 @@ impl Machine {
         pending.state = state;
         pending.changes.extend(std::mem::take(&mut self.changes));
         pending.position = self.position.clone();
-        let before = pending.commands;
         pending.commands += std::mem::take(&mut self.commands);
-        let long = before < self.shared.replay_limit && pending.commands >= self.shared.replay_limit;
+        let (most_commands, most_records) = self.shared.image_limits;
+        let full = pending.commands >= most_commands || pending.changes.len() >= most_records;
+        let wake = full && !std::mem::replace(&mut pending.woken, true);
         drop(pending);
-        if long {
+        if wake {
             // If the image thread is gone, the store has failed and says so elsewhere.
             let _ = self.shared.orders.send(Order::Wake);
         }

@@ -36,6 +36,8 @@ pub struct StoreOptions {
     pub image_interval: Duration,
     /// Commands after which the image is written early: bounds the replay of a restart.
     pub image_commands: usize,
+    /// Changed records after which the image is written early: bounds the memory that sled takes for one batch.
+    pub image_records: usize,
     /// Cache of sled. The state is in memory, so sled needs little.
     pub image_cache_bytes: u64,
     /// Under this much free space new work is refused.
@@ -52,6 +54,8 @@ impl Default for StoreOptions {
             image_interval: Duration::from_secs(5),
             // Replays within a second.
             image_commands: 100_000,
+            // sled holds some KiB for each until the batch is done.
+            image_records: 4_000,
             image_cache_bytes: 8 << 20,
             // A snapshot, an image and some segments of a large installation.
             disk_reserve_bytes: 256 << 20,
@@ -84,8 +88,13 @@ impl Store {
             log.covered(applied.index);
         }
         let published = Arc::new(state.clone());
-        let pending =
-            Pending { state: published.clone(), changes: HashSet::new(), position: position.clone(), commands: 0 };
+        let pending = Pending {
+            state: published.clone(),
+            changes: HashSet::new(),
+            position: position.clone(),
+            commands: 0,
+            woken: false,
+        };
         let pending = Arc::new(Mutex::new(pending));
         let (orders, queue) = channel();
         let imager = Imager {
@@ -110,7 +119,7 @@ impl Store {
             digests: watch::channel(VecDeque::new()).0,
             health,
             metrics,
-            replay_limit: options.image_commands,
+            image_limits: (options.image_commands, options.image_records),
         });
         let machine = Machine::new(state, position, options.auth, shared.clone());
         let threads = Arc::new(Mutex::new(Some(Threads { image: image_thread, log: log_thread })));

@@ -155,11 +155,11 @@ impl Apply<'_> {
         let first = meta.first_event;
         if seq - first >= MAX_EVENTS {
             meta.first_event += 1;
-            // The new one takes its place in the ring, and so its record.
+            // The new one takes its place in the ring, and so in its record.
             self.state.events.remove(&first);
         }
         self.state.events.insert(seq, Arc::new(event));
-        self.changes.insert(RecordKey::Event(seq % MAX_EVENTS));
+        self.changes.insert(RecordKey::Events(seq % MAX_EVENTS / EVENT_BLOCK));
     }
 
     /// An informational event.
