@@ -195,15 +195,26 @@ pub async fn measure(runs: usize, time: Duration) -> Result<Option<Vec<Row>>> {
     }
     let _cluster = Cluster::start().await?;
     let mut rows = Vec::new();
-    for (plain, what) in [(false, "compare-and-swap on one hot pool"), (true, "plain puts")] {
+    for (plain, what) in [(false, HOT_POOL), (true, "plain puts")] {
         for clients in [1, 16, 64] {
             let mut rate = Runs::default();
             for _ in 0..runs {
                 rate.0.push(load(clients, time, plain).await?);
             }
-            let what = format!("etcd, three nodes, {what}, {clients} client(s)");
+            let what = work(what, clients);
             rows.push(Row { what, unit: "/s", runs: rate, target: None });
         }
     }
     Ok(Some(rows))
+}
+
+const HOT_POOL: &str = "compare-and-swap on one hot pool";
+
+fn work(what: &str, clients: usize) -> String {
+    format!("etcd, three nodes, {what}, {clients} client(s)")
+}
+
+/// How the report calls the work of so many clients on one pool.
+pub fn hot_pool(clients: usize) -> String {
+    work(HOT_POOL, clients)
 }

@@ -33,28 +33,38 @@ fn main() -> Result<()> {
     let (runs, seconds) = if quick { (1, 2) } else { (5, 5) };
     let time = Duration::from_secs(seconds);
 
+    let mut ours = Vec::new();
     if wanted("proposer") {
-        report::print(
-            "Proposer: three processes, gRPC over mTLS, durable on a quorum",
-            &proposer::measure(runs, time)?,
-        );
+        ours = proposer::measure(runs, time)?;
+        report::print("Proposer: three processes, gRPC over mTLS, durable on a quorum", &ours);
     }
     if ["https", "failover", "trap", "quiet", "scale"].iter().any(|p| wanted(p)) {
         whole_system(&wanted, quick, runs, time)?;
     }
     if wanted("postgres") {
         match postgres::measure(runs, time)? {
-            Some(rows) => report::print("PostgreSQL at the same work", &rows),
+            Some(rows) => {
+                report::print("PostgreSQL at the same work", &rows);
+                report::ratios("PostgreSQL", &ours, &rows, &pairs(postgres::hot_pool));
+            }
             None => println!("PostgreSQL is not installed (Debian: postgresql): no comparison"),
         }
     }
     if wanted("etcd") {
         match runtime.block_on(etcd::measure(runs, time))? {
-            Some(rows) => report::print("etcd at the same work", &rows),
+            Some(rows) => {
+                report::print("etcd at the same work", &rows);
+                report::ratios("etcd", &ours, &rows, &pairs(etcd::hot_pool));
+            }
             None => println!("etcd is not installed (Debian: etcd-server): no comparison"),
         }
     }
     Ok(())
+}
+
+/// The same work on one hot pool, ours and a peer's.
+fn pairs(theirs: fn(usize) -> String) -> Vec<report::Pair> {
+    [1, 16, 64].map(|n| report::Pair { ours: proposer::hot_pool(n), theirs: theirs(n) }).into()
 }
 
 fn whole_system(wanted: &dyn Fn(&str) -> bool, quick: bool, runs: usize, time: Duration) -> Result<()> {

@@ -138,11 +138,20 @@ pub fn measure(runs: usize, time: Duration) -> Result<Option<Vec<Row>>> {
             rate.0.push(tps);
             latency.0.push(ms);
         }
-        let what = format!("PostgreSQL, synchronous standby, {pools} pool(s), {clients} client(s)");
+        let what = work(pools, clients);
         rows.push(Row { what: what.clone(), unit: "/s", runs: rate, target: None });
         if clients == 1 {
             rows.push(Row { what: format!("{what}, mean latency"), unit: "ms", runs: latency, target: None });
         }
     }
     Ok(Some(rows))
+}
+
+fn work(pools: u32, clients: usize) -> String {
+    format!("PostgreSQL, synchronous standby, {pools} pool(s), {clients} client(s)")
+}
+
+/// How the report calls the work of so many clients on one pool.
+pub fn hot_pool(clients: usize) -> String {
+    work(1, clients)
 }

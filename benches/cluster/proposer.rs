@@ -260,6 +260,11 @@ pub fn spawn(id: u64, part: &str, dir: &Path, out: Stdio) -> Result<Child> {
     Ok(Process::new(std::env::current_exe()?).env(NODE, spec).stdin(Stdio::piped()).stdout(out).spawn()?)
 }
 
+/// How the report calls the work of so many callers.
+pub fn hot_pool(callers: usize) -> String {
+    format!("authorizations, one hot pool, {callers} caller(s)")
+}
+
 /// Runs the three processes and gathers the leader's figures.
 pub fn measure(runs: usize, time: Duration) -> Result<Vec<Row>> {
     let dir = folder()?;
@@ -279,7 +284,7 @@ pub fn measure(runs: usize, time: Duration) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for callers in CALLERS {
         let of = |pick: fn(&Figure) -> f64| Runs(figures.iter().filter(|f| f.callers == callers).map(pick).collect());
-        let what = format!("authorizations, one hot pool, {callers} caller(s)");
+        let what = hot_pool(callers);
         let target = if callers == 64 { Some("≥ 45,000") } else { None };
         rows.push(Row { what: what.clone(), unit: "/s", runs: of(|f| f.per_second), target });
         let target = if callers == 1 { Some("≤ 0.45") } else { None };

@@ -65,3 +65,24 @@ pub fn print(title: &str, rows: &[Row]) {
     }
     println!("{text}");
 }
+
+/// What two sides of a comparison are called in their reports.
+pub struct Pair {
+    pub ours: String,
+    pub theirs: String,
+}
+
+/// Prints how many times as much of each figure we do as the peer, with the range that both spreads allow.
+pub fn ratios(peer: &str, ours: &[Row], theirs: &[Row], pairs: &[Pair]) {
+    let find = |rows: &[Row], what: &str| rows.iter().find(|row| row.what == what).map(|row| row.runs.clone());
+    let mut text =
+        format!("\n### Times {peer}, in the same run\n\n| ours | theirs | ratio | range |\n|---|---|---|---|\n");
+    for pair in pairs {
+        let (Some(a), Some(b)) = (find(ours, &pair.ours), find(theirs, &pair.theirs)) else { continue };
+        let ratio = number(a.median() / b.median());
+        let (low, high) = (number(a.min() / b.max()), number(a.max() / b.min()));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| {} | {} | {ratio} | {low} – {high} |", pair.ours, pair.theirs);
+    }
+    println!("{text}");
+}

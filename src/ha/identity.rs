@@ -4,6 +4,7 @@ use crate::pki::PkiError;
 use crate::pki::ca::{self, Authority};
 use crate::pki::seal::{Sealer, write_secret};
 use crate::pki::tls::Identity as TlsIdentity;
+use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -19,6 +20,8 @@ const CA_CERT: &str = "cluster-ca.pem";
 const CA_KEY: &str = "cluster-ca.key";
 const NODE_CERT: &str = "node.pem";
 const NODE_KEY: &str = "node.key";
+/// Says that this node has had a store.
+const STORE_MADE: &str = "store.made";
 
 /// What a node is in its cluster; fixed until it is provisioned afresh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +59,12 @@ pub enum IdentityError {
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is damaged ({why}); restore it from a backup or provision this node afresh", path = path.display())]
     Damaged { path: PathBuf, why: String },
+    #[error(
+        "the store of this node is gone from {path}; a member that forgot what it voted and acknowledged must not come \
+         back under its old id. Restore {path} from where it went, or provision this node afresh as a new one",
+        path = path.display()
+    )]
+    StoreGone { path: PathBuf },
     #[error(transparent)]
     Pki(#[from] PkiError),
 }
@@ -89,13 +98,38 @@ impl NodeIdentity {
         Ok(Self { file, ca_cert, ca, sealer, tls })
     }
 
+    /// Refuses a member whose store was there and is gone: it would vote again in terms in which it has voted, and
+    /// deny what it has acknowledged.
+    ///
+    /// # Errors
+    /// [`IdentityError::StoreGone`].
+    pub fn check_store(data_dir: &Path, store: &Path) -> Result<(), IdentityError> {
+        match data_dir.join(STORE_MADE).exists() && !Store::exists(store) {
+            true => Err(IdentityError::StoreGone { path: store.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes that the store is there, for [`Self::check_store`].
+    ///
+    /// # Errors
+    /// When the note cannot be written.
+    pub fn note_store(data_dir: &Path) -> Result<(), IdentityError> {
+        let path = data_dir.join(STORE_MADE);
+        if path.exists() {
+            return Ok(());
+        }
+        let written = std::fs::File::create(&path).and_then(|_| std::fs::File::open(data_dir)?.sync_all());
+        written.map_err(|source| IdentityError::Io { what: "writing", path, source })
+    }
+
     /// Writes the identity of a node that had none. `node.json` comes last: before it is there the node counts as
     /// uninitialised, so a crash in the middle is repaired by running the same command again.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn create(&self, data_dir: &Path) -> Result<(), IdentityError> {
-        for name in [SEALING_KEY, CA_CERT, CA_KEY, NODE_CERT, NODE_KEY] {
+        for name in [STORE_MADE, SEALING_KEY, CA_CERT, CA_KEY, NODE_CERT, NODE_KEY] {
             remove_leftover(&data_dir.join(name))?;
         }
         if let Some(sealer) = &self.sealer {
@@ -134,5 +168,24 @@ fn remove_leftover(path: &Path) -> Result<(), IdentityError> {
             Err(IdentityError::Io { what: "removing", path: path.to_owned(), source })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_without_its_store_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("raft");
+        NodeIdentity::check_store(dir.path(), &store).unwrap();
+        let (_, _, handle) = Store::open(&store, crate::store::StoreOptions::default()).unwrap();
+        NodeIdentity::note_store(dir.path()).unwrap();
+        handle.close();
+        NodeIdentity::check_store(dir.path(), &store).unwrap();
+        std::fs::remove_dir_all(&store).unwrap();
+        let error = NodeIdentity::check_store(dir.path(), &store).unwrap_err().to_string();
+        assert!(error.contains("provision this node afresh"), "{error}");
     }
 }

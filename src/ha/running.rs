@@ -231,10 +231,12 @@ async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -
     options.auth.clone_from(&auth);
     let listener = tokio::net::TcpListener::bind(config.raft.listen).await;
     let listener = listener.with_context(|| format!("listening for the other nodes on {}", config.raft.listen))?;
+    NodeIdentity::check_store(&config.data_dir, &config.data_dir.join("raft"))?;
     let (dir, store_options) = (config.data_dir.join("raft"), StoreOptions { auth, ..StoreOptions::default() });
     // Blocks for the replay of the log's tail.
     let opened = tokio::task::spawn_blocking(move || Store::open(&dir, store_options)).await?;
     let (log, machine, store) = opened.context("opening the store")?;
+    NodeIdentity::note_store(&config.data_dir)?;
     let transport = Transport::Grpc { listener, tls, local: Some(config.raft.listen.ip()) };
     let parts = StoreParts::new(log, machine, store.clone());
     Ok((store, Replica::start_apart(options, parts, transport).await.context("starting the replica")?))

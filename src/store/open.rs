@@ -55,8 +55,8 @@ impl Default for StoreOptions {
             // Replays within a second.
             image_commands: 100_000,
             // sled holds some KiB for each until the batch is done.
-            image_records: 4_000,
-            image_cache_bytes: 8 << 20,
+            image_records: 1_000,
+            image_cache_bytes: 2 << 20,
             // A snapshot, an image and some segments of a large installation.
             disk_reserve_bytes: 256 << 20,
         }
@@ -67,6 +67,13 @@ impl Default for StoreOptions {
 pub struct Store;
 
 impl Store {
+    /// Whether there is a store in `dir`: some log at least.
+    #[must_use]
+    pub fn exists(dir: &Path) -> bool {
+        let files = std::fs::read_dir(dir.join("log")).into_iter().flatten().flatten();
+        files.into_iter().any(|file| file.path().extension().is_some_and(|extension| extension == "wal"))
+    }
+
     /// Opens `dir`, making what is missing. Takes the lock of the directory; blocks for the replay.
     ///
     /// # Errors
