@@ -275,6 +275,8 @@ fn watch_stall<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Entry, LeaderId};
+    use futures::FutureExt;
 
     #[tokio::test]
     async fn requests_are_taken_back_with_the_replies() {
@@ -283,6 +285,47 @@ mod tests {
         tokio::task::yield_now().await;
         drop(revoke);
         assert!(lingering.await.unwrap(), "a request went out on a stream that was given up");
+    }
+
+    fn request(previous: u64, entries: u64, commit: u64) -> Append {
+        let id = |index| LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index };
+        let entry = |index| Entry { log_id: id(index), payload: openraft::EntryPayload::Blank };
+        Append {
+            vote: Vote::new_committed(1, 1),
+            prev_log_id: Some(id(previous)),
+            leader_commit: Some(id(commit)),
+            entries: (previous + 1..=previous + entries).map(entry).collect(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_alone_waits_for_entries_but_not_for_long() {
+        let (input, requests) = tokio::sync::mpsc::unbounded_channel();
+        let requests = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
+        let mut lazy = LazyCommits::new(requests);
+        let seen = |r: Option<Append>| r.map(|r| (r.entries.len(), r.leader_commit.map_or(0, |id| id.index)));
+        // The first request of a stream may be a probe.
+        input.send(request(4, 0, 3)).unwrap();
+        assert_eq!(lazy.next().now_or_never().map(seen), Some(Some((0, 3))));
+        // Entries carry the commit along.
+        input.send(request(4, 1, 3)).unwrap();
+        assert_eq!(lazy.next().now_or_never().map(seen), Some(Some((1, 3))));
+        input.send(request(5, 0, 4)).unwrap();
+        input.send(request(5, 0, 5)).unwrap();
+        assert_eq!(lazy.next().now_or_never().map(seen), None);
+        input.send(request(5, 2, 5)).unwrap();
+        assert_eq!(lazy.next().now_or_never().map(seen), Some(Some((2, 5))));
+        // Without entries it goes alone, the newest of those held.
+        input.send(request(7, 0, 6)).unwrap();
+        input.send(request(7, 0, 7)).unwrap();
+        assert_eq!(lazy.next().now_or_never().map(seen), None);
+        assert_eq!(seen(lazy.next().await), Some((0, 7)));
+        // And the last one when the stream ends; asking again is harmless.
+        input.send(request(7, 0, 8)).unwrap();
+        drop(input);
+        assert_eq!(seen(lazy.next().await), Some((0, 8)));
+        assert_eq!(seen(lazy.next().await), None);
+        assert_eq!(seen(lazy.next().await), None);
     }
 
     #[tokio::test]
