@@ -21,8 +21,13 @@ fn seeds() -> std::ops::Range<u64> {
     first..first + count
 }
 
-/// What callers were told: name of the account and its id.
-type Told = Arc<Mutex<BTreeMap<String, u64>>>;
+/// What a caller was told of its account, and from when to when it asked.
+struct Call {
+    name: String,
+    account: u64,
+    asked: Instant,
+    answered: Instant,
+}
 
 async fn create(sim: &Sim, name: &str) -> Result<Outcome, ProposeError> {
     let active = sim.active().await;
@@ -40,18 +45,32 @@ fn check_told(sim: &Sim, told: &BTreeMap<String, u64>) {
     }
 }
 
+/// Ids are given in the order in which commands take effect, so a command that was answered before another was asked
+/// must have the lower one; and a command that was repeated after a lost answer has one id only.
+fn check_real_time(calls: &[Call]) {
+    let mut answered: Vec<_> = calls.iter().map(|c| (c.answered, c.account)).collect();
+    answered.sort_unstable();
+    for call in calls {
+        let before = answered.iter().take_while(|(at, _)| *at < call.asked).map(|(_, id)| *id).max();
+        let (name, account) = (&call.name, call.account);
+        assert!(before < Some(account), "{name} got {account} after {before:?} had been given");
+    }
+    let ids: std::collections::BTreeSet<_> = calls.iter().map(|c| c.account).collect();
+    assert_eq!(ids.len(), calls.len(), "an id was given twice");
+}
+
 /// One seed: callers create accounts while the network misbehaves and nodes restart.
 async fn storm(seed: u64, witnesses: &[u64]) {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
     let mut sim = Sim::form(seed, 3, witnesses).await;
-    let told: Told = Arc::default();
+    let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
     let deadline = Instant::now() + Duration::from_secs(6);
     let replicas: Arc<Mutex<Vec<Arc<Replica>>>> =
         Arc::new(Mutex::new(sim.nodes.values().map(|n| n.replica.clone()).collect()));
     let callers: Vec<_> = (0..6u64)
         .map(|caller| {
-            let (told, replicas) = (told.clone(), replicas.clone());
+            let (calls, replicas) = (calls.clone(), replicas.clone());
             tokio::spawn(async move {
                 for n in 0.. {
                     if Instant::now() > deadline {
@@ -60,8 +79,9 @@ async fn storm(seed: u64, witnesses: &[u64]) {
                     let name = format!("account {caller}-{n}");
                     let id = 1 + u128::from(caller) * 1_000_000 + n;
                     let now = replicas.lock().unwrap().clone();
+                    let asked = Instant::now();
                     if let Some(Outcome::Created(account)) = surely(&now, id, request_account(&name), deadline).await {
-                        told.lock().unwrap().insert(name, account);
+                        calls.lock().unwrap().push(Call { name, account, asked, answered: Instant::now() });
                     }
                 }
             })
@@ -93,9 +113,12 @@ async fn storm(seed: u64, witnesses: &[u64]) {
     sim.active().await;
     create(&sim, "the last one").await.unwrap();
     sim.converge().await;
-    let told = told.lock().unwrap().clone();
+    let calls = std::mem::take(&mut *calls.lock().unwrap());
+    check_real_time(&calls);
+    let told: BTreeMap<String, u64> = calls.into_iter().map(|c| (c.name, c.account)).collect();
     assert!(told.len() > 5, "seed {seed}: only {} commands went through", told.len());
     check_told(&sim, &told);
+    sim.check_logs();
     println!("seed {seed}: {} accounts", told.len());
     sim.end().await;
 }

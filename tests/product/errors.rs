@@ -325,3 +325,29 @@ async fn a_flood_from_one_source_is_limited_while_its_registered_products_go_on(
     registered(&client, "SN2").await;
     node.stop().await;
 }
+
+/// Guessing tokens is slowed down for who guesses, and only for him.
+#[tokio::test]
+async fn a_flood_of_wrong_tokens_is_limited_while_a_good_one_is_taken() {
+    let site = Site::new();
+    let node = site.serve().await;
+    let client = Client::new(&node);
+    let mut limited = None;
+    let guesser = key();
+    for n in 0..400 {
+        let mut guess = register(&guesser, "SN0");
+        guess["token"] = format!("guess-{n}").into();
+        let answer = client.request(&guesser, None, &guess).await;
+        if answer.status == 429 {
+            limited = Some(answer);
+            break;
+        }
+    }
+    let limited = limited.expect("guessing is limited");
+    expect(&limited, false, 429, "too-many-requests", "127.0.0.1");
+    let seconds = limited.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap();
+    assert!((1..=3_600).contains(&seconds), "{seconds}");
+    assert_eq!(site.instances(), 0);
+    registered(&client, "SN1").await;
+    node.stop().await;
+}

@@ -6,11 +6,19 @@ use licraft::product::listener::Limits;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 const SOON: Duration = Duration::from_secs(10);
 
 async fn connect(node: &Node) -> TcpStream {
     TcpStream::connect(("127.0.0.1", node.port)).await.unwrap()
+}
+
+async fn connect_tls(node: &Node) -> TlsStream<TcpStream> {
+    let roots = licraft::pki::ca::certificates_from_pem(node.ca_pem.as_bytes()).unwrap();
+    let config = licraft::pki::tls::client_config(roots.iter().map(Vec::as_slice), None).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    connector.connect("127.0.0.1".try_into().unwrap(), connect(node).await).await.unwrap()
 }
 
 /// Whether the far end closes within a generous time.
@@ -35,13 +43,26 @@ async fn silent_and_slow_connections_are_closed() {
         assert!(closes(&mut stream).await, "{begin:?}");
     }
     // A header that never ends, inside TLS.
-    let roots = licraft::pki::ca::certificates_from_pem(node.ca_pem.as_bytes()).unwrap();
-    let config = licraft::pki::tls::client_config(roots.iter().map(Vec::as_slice), None).unwrap();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    let mut stream = connector.connect("127.0.0.1".try_into().unwrap(), connect(&node).await).await.unwrap();
+    let mut stream = connect_tls(&node).await;
     stream.write_all(b"POST /SmartTransport HTTP/1.1\r\nhost: x\r\n").await.unwrap();
     assert!(closes(&mut stream).await);
     assert_eq!(healthy(&node).await.unwrap().status(), 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up_while_others_are_served() {
+    let site = Site::new();
+    let node = site.serve().await;
+    let mut stream = connect_tls(&node).await;
+    let begin = "POST /SmartTransport HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
+    stream.write_all(begin.as_bytes()).await.unwrap();
+    assert_eq!(healthy(&node).await.unwrap().status(), 200);
+    let mut answer = vec![0; 4_096];
+    let read = tokio::time::timeout(3 * SOON, stream.read(&mut answer)).await.expect("an answer").unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("the body was not complete"), "{answer}");
     node.stop().await;
 }
 
