@@ -1,15 +1,16 @@
 //! One replica: Raft with its network, proposer, lease, membership and role, put together.
 
-use super::clock::{CLOCK_TOLERANCE_MS, Clock, Stamper, SystemClock};
-use super::config::{Timings, openraft_config};
+use super::clock::{CLOCK_TOLERANCE_MS, Stamper};
+use super::config::openraft_config;
 use super::core::{Core, Engine, MetricsWatch};
 use super::grpc::GrpcConnect;
 use super::inbound::{Inbound, InboundParts};
 use super::lease::LeaseGuard;
 use super::membership::Membership;
 use super::network::Network;
+use super::options::{ReplicaError, ReplicaOptions, Transport};
 use super::parts::{StoreParts, StoreView};
-use super::peer::{Connect, Header, NodeReport};
+use super::peer::{Connect, NodeReport};
 use super::peers::Peers;
 use super::proposer::{Proposer, ProposerParts, ProposerStats};
 use super::role::{RoleState, watch_role};
@@ -17,12 +18,10 @@ use super::status::{ReplicaStatus, peer_statuses};
 use super::thread::RaftThread;
 use super::{Ledger, server, witness};
 use crate::pki::tls::NodeTls;
-use crate::store::codec::{BatchAuth, Epoch};
-use crate::store::{NodeInfo, TypeConfig};
+use crate::store::TypeConfig;
+use crate::store::codec::Epoch;
 use openraft::Raft;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
-use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -30,89 +29,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a hand-over waits for commands in flight before it removes the address.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// Who a replica is.
-#[derive(Clone)]
-pub struct ReplicaOptions {
-    pub node_id: u64,
-    pub cluster_id: String,
-    pub epoch: Epoch,
-    /// Must be what the membership says of this node; `witness` decides the role.
-    pub info: NodeInfo,
-    pub timings: Timings,
-    /// Seals batches; none on a witness.
-    pub auth: Option<Arc<dyn BatchAuth>>,
-    pub clock: Arc<dyn Clock>,
-    /// Shown to the other nodes.
-    pub version: String,
-}
-
-impl ReplicaOptions {
-    /// Options with the machine's clock, default timing and this program's version.
-    #[must_use]
-    pub fn new(node_id: u64, cluster_id: String, epoch: Epoch, info: NodeInfo) -> Self {
-        Self {
-            node_id,
-            cluster_id,
-            epoch,
-            info,
-            timings: Timings::default(),
-            auth: None,
-            clock: Arc::new(SystemClock),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
-    }
-
-    fn header(&self) -> Header {
-        Header {
-            from: self.node_id,
-            to: self.node_id,
-            cluster: Arc::from(&*self.cluster_id),
-            epoch: self.epoch,
-            timings: self.timings,
-        }
-    }
-}
-
-/// How a replica talks to others.
-pub enum Transport {
-    /// gRPC over mTLS; outgoing connections come from `local`.
-    Grpc { listener: TcpListener, tls: NodeTls, local: Option<IpAddr> },
-    /// Inside one process, for tests: whoever made `connect` also delivers to [`Replica::inbound`].
-    InProcess { connect: Arc<dyn Connect> },
-}
-
-/// Why a replica does not start or does not do what it is asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplicaError {
-    #[error("the Raft timing is contradictory: {0}")]
-    Config(#[from] openraft::ConfigError),
-    #[error("Raft cannot start: {0}")]
-    Start(String),
-}
-
-/// Why leadership was not handed over. In every case this node serves again if it still leads.
-#[derive(Debug, thiserror::Error)]
-pub enum TransferError {
-    #[error("this node is not the active one")]
-    NotActive,
-    #[error("node {0} cannot take over: {1}")]
-    Unfit(u64, String),
-    #[error("node {0} did not take over in time")]
-    NotTaken(u64),
-    #[error("{0}")]
-    Raft(String),
-}
-
 /// A running replica.
 pub struct Replica {
-    options: ReplicaOptions,
-    core: Arc<dyn Core>,
+    pub(super) options: ReplicaOptions,
+    pub(super) core: Arc<dyn Core>,
     view: Arc<dyn StoreView>,
-    proposer: Arc<Proposer>,
-    guard: LeaseGuard,
+    pub(super) proposer: Arc<Proposer>,
+    pub(super) guard: LeaseGuard,
     membership: Membership,
     roles: watch::Receiver<RoleState>,
     met: watch::Receiver<Option<(u64, Epoch)>>,
@@ -353,92 +276,6 @@ impl Replica {
             draining: self.guard.draining(),
             trouble: metrics.running_state.as_ref().err().map(ToString::to_string).or_else(|| self.view.failed()),
             peers: peer_statuses(&metrics, &self.peers, me),
-        }
-    }
-
-    /// Hands over to `node_id`: stops accepting, waits up to [`DRAIN_TIMEOUT`] for what is in flight, lets
-    /// `remove_address` finish, transfers, and waits until that node leads. Returns how long nobody served, as far as
-    /// this node can see.
-    ///
-    /// # Errors
-    /// See [`TransferError`]; the caller brings the address back when [`LeaseGuard::serving_until`] says so.
-    pub async fn transfer_to<F>(&self, node_id: u64, remove_address: F) -> Result<Duration, TransferError>
-    where
-        F: Future<Output = ()> + Send,
-    {
-        if self.guard.serving_until().is_none() {
-            return Err(TransferError::NotActive);
-        }
-        self.fit_to_lead(node_id)?;
-        self.guard.drain(true);
-        let result = self.hand_over(node_id, remove_address).await;
-        self.guard.drain(false);
-        result
-    }
-
-    /// A transfer to a node that cannot take over would leave the cluster without a leader for an election.
-    fn fit_to_lead(&self, node_id: u64) -> Result<(), TransferError> {
-        let status = self.status();
-        let unfit = |why: &str| Err(TransferError::Unfit(node_id, why.to_owned()));
-        let Some(peer) = status.peers.iter().find(|p| p.node_id == node_id) else {
-            return unfit("it is not another member");
-        };
-        match (peer.voter, peer.info.witness, peer.last_contact, peer.behind) {
-            (false, ..) => unfit("it is no voter"),
-            (_, true, ..) => unfit("a witness never serves"),
-            (_, _, None, _) => unfit("there is no contact with it"),
-            (_, _, Some(age), _) if age > self.options.timings.lease() => unfit("there is no contact with it"),
-            (_, _, _, None) => unfit("it has acknowledged nothing yet"),
-            (_, _, _, Some(behind)) if behind > super::config::CAUGHT_UP_WITHIN * 10 => unfit("it is catching up"),
-            _ if peer.trouble.is_some() => unfit(peer.trouble.as_deref().unwrap_or_default()),
-            _ => Ok(()),
-        }
-    }
-
-    async fn hand_over<F>(&self, node_id: u64, remove_address: F) -> Result<Duration, TransferError>
-    where
-        F: Future<Output = ()> + Send,
-    {
-        let lease = self.options.timings.lease();
-        let started = Instant::now();
-        while self.proposer.pending() > 0 && started.elapsed() < DRAIN_TIMEOUT {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        remove_address.await;
-        // Within one lease it either leads or will not: its vote needs one round trip and one barrier.
-        match self.try_transfer(node_id, lease).await {
-            Ok(()) => return Ok(started.elapsed()),
-            Err(TransferError::NotTaken(_)) => {}
-            Err(error) => return Err(error),
-        }
-        // openraft keeps a leader that began a transfer silent for good. Any other voter may lead next; a witness
-        // hands back at once.
-        tracing::warn!(node_id, "did not take over; asking another voter to hold an election");
-        let me = self.options.node_id;
-        let others = self.status().peers.into_iter().filter(|p| p.voter && p.node_id != node_id);
-        for other in others.map(|p| p.node_id) {
-            if self.try_transfer(other, lease).await.is_ok() {
-                break;
-            }
-        }
-        let mut metrics = self.core.metrics();
-        let settled = metrics.wait_for(|m| m.current_leader.is_some_and(|l| l != me));
-        if tokio::time::timeout(lease * 4, settled).await.is_err() {
-            tracing::error!("no voter took leadership; waiting for an election");
-        }
-        Err(TransferError::NotTaken(node_id))
-    }
-
-    /// Ok says nothing, so the leader's name decides.
-    async fn try_transfer(&self, node_id: u64, patience: Duration) -> Result<(), TransferError> {
-        self.core.transfer_to(node_id).await.map_err(TransferError::Raft)?;
-        let mut metrics = self.core.metrics();
-        let taken = metrics.wait_for(|m| m.current_leader == Some(node_id) || m.running_state.is_err());
-        let taken = tokio::time::timeout(patience, taken).await;
-        match taken {
-            Ok(Ok(m)) if m.current_leader == Some(node_id) => Ok(()),
-            Ok(_) => Err(TransferError::Raft("Raft has stopped".to_owned())),
-            Err(_) => Err(TransferError::NotTaken(node_id)),
         }
     }
 

@@ -1,0 +1,71 @@
+//! Who a replica is and how it talks.
+
+use super::clock::{Clock, SystemClock};
+use super::config::Timings;
+use super::peer::{Connect, Header};
+use crate::pki::tls::NodeTls;
+use crate::store::NodeInfo;
+use crate::store::codec::{BatchAuth, Epoch};
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Who a replica is.
+#[derive(Clone)]
+pub struct ReplicaOptions {
+    pub node_id: u64,
+    pub cluster_id: String,
+    pub epoch: Epoch,
+    /// Must be what the membership says of this node; `witness` decides the role.
+    pub info: NodeInfo,
+    pub timings: Timings,
+    /// Seals batches; none on a witness.
+    pub auth: Option<Arc<dyn BatchAuth>>,
+    pub clock: Arc<dyn Clock>,
+    /// Shown to the other nodes.
+    pub version: String,
+}
+
+impl ReplicaOptions {
+    /// Options with the machine's clock, default timing and this program's version.
+    #[must_use]
+    pub fn new(node_id: u64, cluster_id: String, epoch: Epoch, info: NodeInfo) -> Self {
+        Self {
+            node_id,
+            cluster_id,
+            epoch,
+            info,
+            timings: Timings::default(),
+            auth: None,
+            clock: Arc::new(SystemClock),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    pub(super) fn header(&self) -> Header {
+        Header {
+            from: self.node_id,
+            to: self.node_id,
+            cluster: Arc::from(&*self.cluster_id),
+            epoch: self.epoch,
+            timings: self.timings,
+        }
+    }
+}
+
+/// How a replica talks to others.
+pub enum Transport {
+    /// gRPC over mTLS; outgoing connections come from `local`.
+    Grpc { listener: TcpListener, tls: NodeTls, local: Option<IpAddr> },
+    /// Inside one process, for tests: whoever made `connect` also delivers to [`Replica::inbound`].
+    InProcess { connect: Arc<dyn Connect> },
+}
+
+/// Why a replica does not start or does not do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    #[error("the Raft timing is contradictory: {0}")]
+    Config(#[from] openraft::ConfigError),
+    #[error("Raft cannot start: {0}")]
+    Start(String),
+}
