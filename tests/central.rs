@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[path = "central/limits.rs"]
+mod limits;
+
 use licraft::central::admin::{AdminReply, AdminRequest, Entitle, ServerRow};
 use licraft::central::document::{self, BillingKind, SyncRequest, SyncResponse, Unverified};
 use licraft::central::serve::{self, Running};

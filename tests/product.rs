@@ -18,5 +18,7 @@ mod listener;
 mod load;
 #[path = "product/protocol.rs"]
 mod protocol;
+#[path = "product/proxy.rs"]
+mod proxy;
 #[path = "product/vectors.rs"]
 mod vectors;

@@ -1,8 +1,9 @@
 //! Documents over HTTPS: post the request, get the response. Only a server that the vendor root vouches for is spoken to.
 
 use super::document::MAX_DOCUMENT_BYTES;
+use super::problem::Problem;
 use super::refusal::RefusalReason;
-use super::serve::{DOCUMENT_TYPE, DOCUMENTS_PATH, Problem};
+use super::serve::{DOCUMENT_TYPE, DOCUMENTS_PATH};
 use super::vendor_root::VendorRoot;
 use crate::pki::{PkiError, tls};
 use reqwest::header::CONTENT_TYPE;

@@ -2,24 +2,27 @@
 
 use super::admin::{AdminReply, AdminRequest};
 use super::document::MAX_DOCUMENT_BYTES;
+use super::problem::Problem;
 use super::refusal::{CentralError, Refusal, RefusalReason};
 use super::service::Service;
 use super::{Clock, StoreError};
 use crate::pki::tls::{self, ServerTls};
-use axum::Router;
+use crate::product::limiter::Limiter;
+use crate::product::listener::Peer;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -117,6 +120,7 @@ struct Shared {
     service: Arc<Service>,
     stop: CancellationToken,
     failure: Arc<parking_lot::Mutex<Option<String>>>,
+    limiter: Arc<Limiter>,
 }
 
 impl Shared {
@@ -151,49 +155,6 @@ impl Shared {
     }
 }
 
-/// An error as RFC 9457 problem details, with the stable `reason` beside.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Problem {
-    pub title: String,
-    pub status: u16,
-    pub detail: String,
-    /// Absent when central itself failed: the request may be sent again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<RefusalReason>,
-}
-
-impl Problem {
-    fn refused(reason: RefusalReason, detail: String) -> Self {
-        use RefusalReason as R;
-        let status = match reason {
-            R::Invalid => StatusCode::BAD_REQUEST,
-            R::Signature | R::ServerRevoked => StatusCode::FORBIDDEN,
-            R::SmartAccountUnknown | R::AccountUnknown | R::NotFound => StatusCode::NOT_FOUND,
-            R::VirtualAccountBound
-            | R::AccountExists
-            | R::Twin
-            | R::Fork
-            | R::StaleSequence
-            | R::SequenceGap
-            | R::Exists => StatusCode::CONFLICT,
-        };
-        Self { title: "Refused".into(), status: status.as_u16(), detail, reason: Some(reason) }
-    }
-
-    fn own(detail: String) -> Self {
-        let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
-        Self { title: "Central failed".into(), status, detail, reason: None }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let json = serde_json::to_vec(&self).unwrap_or_default();
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], json).into_response()
-    }
-}
-
 /// Serves `service` at `listen`, under a certificate for `hosts`, until stopped.
 ///
 /// # Errors
@@ -214,9 +175,14 @@ pub async fn start(
 
     let stop = CancellationToken::new();
     let failure = Arc::default();
-    let shared = Shared { service: Arc::new(service), stop: stop.clone(), failure: Arc::clone(&failure) };
+    let shared = Shared {
+        service: Arc::new(service),
+        stop: stop.clone(),
+        failure: Arc::clone(&failure),
+        limiter: Arc::default(),
+    };
     let documents = Router::new()
-        .route(DOCUMENTS_PATH, post(answer))
+        .route(DOCUMENTS_PATH, post(answer).layer(middleware::from_fn_with_state(shared.clone(), limit)))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::max(MAX_DOCUMENT_BYTES))
@@ -271,6 +237,20 @@ pub async fn ask(dir: &Path, request: &AdminRequest) -> Result<AdminReply, Serve
     }
 }
 
+/// Registrations and synchronizations alike take one attempt of their source, before anything of them is read: a
+/// signature costs more than a look at a table, and every accepted document a barrier of the disk.
+async fn limit(
+    State(shared): State<Shared>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match shared.limiter.take(peer.ip(), Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => Problem::too_many(peer.ip(), wait).into_response(),
+    }
+}
+
 async fn answer(State(shared): State<Shared>, request: Bytes) -> Result<Response, Problem> {
     let response = shared.run(move |service| service.answer(&request)).await?;
     Ok(([(header::CONTENT_TYPE, DOCUMENT_TYPE)], response).into_response())
@@ -312,8 +292,9 @@ async fn accept_tls(listener: TcpListener, tls: ServerTls, router: Router, stop:
         tokio::select! {
             () = stop.cancelled() => return connections.shutdown().await,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, tls.clone(), router.clone(), permit));
+                Ok((stream, peer)) => {
+                    let router = router.clone().layer(Extension(Peer(peer)));
+                    connections.spawn(connection(stream, tls.clone(), router, permit));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -48,15 +48,16 @@ impl Bucket {
     }
 }
 
-/// The table. Only failing and unknown requests touch it, so one lock is enough.
+/// The table. On the products' port only failing and unknown requests touch it, and central's load is small, so one
+/// lock is enough.
 #[derive(Debug, Default)]
-pub(super) struct Limiter {
+pub(crate) struct Limiter {
     buckets: Mutex<HashMap<Source, Bucket>>,
 }
 
 impl Limiter {
     /// Takes one attempt of `address`; when it has none left, says how long until it has.
-    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets.lock();
         let mut source = Source::from(address);
         if !buckets.contains_key(&source) && buckets.len() >= MAX_SOURCES {

@@ -8,7 +8,7 @@ pub mod agent;
 mod context;
 mod handler;
 mod keyring;
-mod limiter;
+pub(crate) mod limiter;
 pub mod listener;
 pub mod message;
 mod problem;

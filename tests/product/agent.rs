@@ -8,12 +8,8 @@ use licraft::product::agent::{Agent, AgentError, Product, RootPin, Settings, Sta
 use licraft::product::message::LicenseCount;
 use licraft::raft::Ledger;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 fn product(sn: &str) -> Product {
@@ -230,59 +226,6 @@ async fn the_next_address_is_tried_when_one_is_standby_or_dead() {
     agent.request(want(&[(BASE, 2)])).await.unwrap();
     assert_eq!(site.in_use(BASE), 2);
     first.stop().await;
-}
-
-/// An HTTP proxy that gives `answer` to every CONNECT, and carries on behind a 200. Counts what it was asked.
-async fn proxy(answer: &'static str) -> (url::Url, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            count.fetch_add(1, Ordering::SeqCst);
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await.unwrap());
-                }
-                let head = String::from_utf8(head).unwrap();
-                let target = head.strip_prefix("CONNECT ").and_then(|h| h.split(' ').next()).unwrap().to_owned();
-                stream.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).await.unwrap();
-                if answer.starts_with("200") {
-                    let mut server = TcpStream::connect(target).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
-                }
-            });
-        }
-    });
-    (format!("http://{address}").parse().unwrap(), asked)
-}
-
-#[tokio::test]
-async fn a_proxy_is_used_and_its_refusal_is_told() {
-    let site = Site::new();
-    let node = site.serve().await;
-    let (good, asked) = proxy("200 Connection established").await;
-    let dir = tempfile::tempdir().unwrap();
-    let mut agent = open(dir.path(), Settings { proxy: Some(good), ..settings(&site, &[&node]) });
-    agent.register(TOKEN).await.unwrap();
-    agent.request(want(&[(BASE, 1)])).await.unwrap();
-    assert!(asked.load(Ordering::SeqCst) > 0, "the proxy was passed by");
-    // Remembered, as the other settings are.
-    drop(agent);
-    let before = asked.load(Ordering::SeqCst);
-    reopen(dir.path()).request(want(&[(BASE, 2)])).await.unwrap();
-    assert!(asked.load(Ordering::SeqCst) > before, "the proxy was forgotten");
-
-    let (bad, asked) = proxy("407 Proxy Authentication Required").await;
-    let dir = tempfile::tempdir().unwrap();
-    let mut agent = open(dir.path(), Settings { proxy: Some(bad), ..settings(&site, &[&node]) });
-    let error = agent.register(TOKEN).await.unwrap_err().to_string();
-    assert!(asked.load(Ordering::SeqCst) > 0);
-    assert!(error.to_lowercase().contains("proxy"), "{error}");
-    assert_eq!(site.instances(), 1);
-    node.stop().await;
 }
 
 #[tokio::test]

@@ -54,6 +54,12 @@ impl Client {
         Self { http: http_client(&node.ca_pem), base: format!("https://127.0.0.1:{}", node.port) }
     }
 
+    /// A client that connects from another address of this machine.
+    pub fn from_source(node: &Node, source: std::net::IpAddr) -> Self {
+        let http = builder(&node.ca_pem).local_address(source).build().unwrap();
+        Self { http, ..Self::new(node) }
+    }
+
     pub async fn send(&self, method: http::Method, path: &str, body: Vec<u8>) -> Answer {
         let response = self.http.request(method, format!("{}{path}", self.base)).body(body).send().await.unwrap();
         read(response).await
@@ -84,9 +90,13 @@ impl Client {
 }
 
 pub fn http_client(ca_pem: &str) -> reqwest::Client {
+    builder(ca_pem).build().unwrap()
+}
+
+fn builder(ca_pem: &str) -> reqwest::ClientBuilder {
     let roots = certificates_from_pem(ca_pem.as_bytes()).unwrap();
     let tls = licraft::pki::tls::client_config(roots.iter().map(Vec::as_slice), None).unwrap();
-    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy()
 }
 
 async fn read(response: reqwest::Response) -> Answer {

@@ -1,7 +1,8 @@
 //! The listener: limits, time-outs, replaced certificates, an orderly end.
 
-use super::client::{Client, http_client};
+use super::client::{Client, http_client, register};
 use super::server::{Node, Site};
+use licraft::pki::jws::{Algorithm, SigningKey};
 use licraft::product::listener::Limits;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,17 +15,18 @@ async fn connect(node: &Node) -> TcpStream {
     TcpStream::connect(("127.0.0.1", node.port)).await.unwrap()
 }
 
-async fn connect_tls(node: &Node) -> TlsStream<TcpStream> {
-    let roots = licraft::pki::ca::certificates_from_pem(node.ca_pem.as_bytes()).unwrap();
-    let config = licraft::pki::tls::client_config(roots.iter().map(Vec::as_slice), None).unwrap();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    connector.connect("127.0.0.1".try_into().unwrap(), connect(node).await).await.unwrap()
-}
-
 /// Whether the far end closes within a generous time.
 async fn closes(stream: &mut (impl AsyncReadExt + Unpin)) -> bool {
     let mut rest = Vec::new();
     tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.is_ok()
+}
+
+/// TLS as a product speaks it, for bytes that no well-behaved client would send.
+async fn tls(node: &Node) -> TlsStream<TcpStream> {
+    let roots = licraft::pki::ca::certificates_from_pem(node.ca_pem.as_bytes()).unwrap();
+    let config = licraft::pki::tls::client_config(roots.iter().map(Vec::as_slice), None).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    connector.connect("127.0.0.1".try_into().unwrap(), connect(node).await).await.unwrap()
 }
 
 async fn healthy(node: &Node) -> reqwest::Result<reqwest::Response> {
@@ -43,26 +45,74 @@ async fn silent_and_slow_connections_are_closed() {
         assert!(closes(&mut stream).await, "{begin:?}");
     }
     // A header that never ends, inside TLS.
-    let mut stream = connect_tls(&node).await;
+    let mut stream = tls(&node).await;
     stream.write_all(b"POST /SmartTransport HTTP/1.1\r\nhost: x\r\n").await.unwrap();
     assert!(closes(&mut stream).await);
     assert_eq!(healthy(&node).await.unwrap().status(), 200);
     node.stop().await;
 }
 
+/// Sends `head`, then `piece` again and again until the far end is done; gives all it answered.
+async fn send_without_end(stream: TlsStream<TcpStream>, head: &str, piece: &[u8], pause: Duration) -> String {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let sending = async {
+        let mut sent = writer.write_all(head.as_bytes()).await;
+        while sent.is_ok() {
+            tokio::time::sleep(pause).await;
+            sent = writer.write_all(piece).await;
+        }
+        // The connection is gone for writing; what was answered before is still read.
+        std::future::pending::<()>().await;
+    };
+    let mut answer = Vec::new();
+    let receiving = async {
+        // An end by reset is an end, too.
+        let _ = reader.read_to_end(&mut answer).await;
+    };
+    let ended = async {
+        tokio::select! { () = sending => {} () = receiving => {} }
+    };
+    tokio::time::timeout(4 * SOON, ended).await.expect("a body without an end is cut off");
+    String::from_utf8(answer).unwrap()
+}
+
 #[tokio::test]
-async fn a_body_that_does_not_come_is_given_up_while_others_are_served() {
+async fn slow_and_endless_bodies_are_cut_off_while_others_are_served() {
     let site = Site::new();
-    let node = site.serve().await;
-    let mut stream = connect_tls(&node).await;
-    let begin = "POST /SmartTransport HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
-    stream.write_all(begin.as_bytes()).await.unwrap();
-    assert_eq!(healthy(&node).await.unwrap().status(), 200);
-    let mut answer = vec![0; 4_096];
-    let read = tokio::time::timeout(3 * SOON, stream.read(&mut answer)).await.expect("an answer").unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("the body was not complete"), "{answer}");
+    let node = site.serve_with(Limits { connections: 4, ..Limits::default() }).await;
+    let head = "POST /SmartTransport HTTP/1.1\r\nhost: x\r\n";
+    let (sized, chunked) =
+        (format!("{head}content-length: 60000\r\n\r\n"), format!("{head}transfer-encoding: chunked\r\n\r\n"));
+    let drop_by_drop = Duration::from_millis(50);
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    let mut attackers = Box::pin(async {
+        tokio::join!(
+            send_without_end(tls(&node).await, &sized, b"x", drop_by_drop),
+            send_without_end(tls(&node).await, &chunked, b"1\r\nx\r\n", drop_by_drop),
+            send_without_end(tls(&node).await, &chunked, chunk.as_bytes(), Duration::ZERO),
+        )
+    });
+    let mut served = 0;
+    let (slow, slow_chunks, endless) = loop {
+        let product = async {
+            let client = Client::new(&node);
+            let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+            client.request(&key, None, &register(&key, &format!("SN{served}"))).await.status
+        };
+        tokio::select! {
+            answers = attackers.as_mut() => break answers,
+            status = product, if served < 5 => {
+                assert_eq!(status, 200);
+                served += 1;
+            }
+        }
+    };
+    assert!(served > 0, "nobody was served meanwhile");
+    for answer in [slow, slow_chunks] {
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("body-timeout"), "{answer}");
+    }
+    drop(attackers);
+    assert!(endless.starts_with("HTTP/1.1 413 ") && endless.contains("body-too-large"), "{endless}");
     node.stop().await;
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Transport {
     client: Option<reqwest::Client>,
+    /// Host and port, without a password.
+    proxy: Option<String>,
     urls: Vec<Url>,
     next: usize,
 }
@@ -45,7 +47,8 @@ impl Transport {
             }
         }
         let client = if record.tls_ca_pem.is_empty() { None } else { Some(client(record)?) };
-        Ok(Self { client, urls: record.urls.clone(), next: 0 })
+        let proxy = record.proxy.as_ref().map(|p| p[url::Position::BeforeHost..url::Position::AfterPort].to_owned());
+        Ok(Self { client, proxy, urls: record.urls.clone(), next: 0 })
     }
 
     /// Posts `body` to the next URL. The error is a sentence about the network, never about licenses.
@@ -54,13 +57,30 @@ impl Transport {
         let attempt = async {
             let client = self.client.as_ref().ok_or_else(|| "no TLS authority is configured".to_owned())?;
             let request = client.post(url.clone()).header(CONTENT_TYPE, JOSE_JSON).body(body);
-            read(request.send().await.map_err(|e| chain(&e))?).await
+            read(request.send().await.map_err(|e| self.explain(&e))?).await
         };
         let result = tokio::time::timeout(ATTEMPT, attempt).await.unwrap_or_else(|_| Err("it took too long".into()));
         if result.as_ref().map_or(true, |received| !received.signed) {
             self.next += 1;
         }
         result.map_err(|why| format!("{url}: {why}"))
+    }
+
+    /// An error of sending. Behind a proxy it says so, and what a refusal means: the library's words are too short.
+    fn explain(&self, error: &reqwest::Error) -> String {
+        let why = chain(error);
+        match &self.proxy {
+            Some(proxy) if why.contains("tunnel error: proxy authorization required") => {
+                format!("the proxy {proxy} wants a name and a password: --proxy http://NAME:PASSWORD@{proxy}")
+            }
+            Some(proxy) if why.contains("tunnel error: unsuccessful") => {
+                format!(
+                    "the proxy {proxy} did not open a connection to it; allow CONNECT to this host and port ({why})"
+                )
+            }
+            Some(proxy) if error.is_connect() => format!("by the proxy {proxy}: {why}"),
+            _ => why,
+        }
     }
 
     /// Whether there is somewhere to send to.
