@@ -1,294 +1,187 @@
-//! Replicas that talk gRPC over mutual TLS on loopback: replication, snapshots, and who is not let in.
+//! Replicas over gRPC and mutual TLS on the loopback: a cluster forms, newcomers get snapshots, strangers get nothing.
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
-use hyper_util::rt::TokioIo;
-use licraft::ha::pairing::node_certificate;
-use licraft::license::{AlertKey, AlertKind, Command, Millis, Outcome, Role, User};
-use licraft::pki::ca::{Authority, csr};
-use licraft::pki::jws::{Algorithm, SigningKey};
-use licraft::pki::tls::{Identity, NodeTls, provider};
-use licraft::proto::raft::StatusRequest;
-use licraft::proto::raft::raft_client::RaftClient;
-use licraft::raft::{KEEP_BEHIND_SNAPSHOT, Replica, ReplicaOptions, StoreParts, Timings, Transport};
-use licraft::store::{BatchAuth, Epoch, NodeInfo, Store, StoreHandle, StoreOptions, state_digest};
-use std::net::SocketAddr;
+#[path = "support/grpc.rs"]
+mod grpc;
+
+use grpc::*;
+use licraft::license::Outcome;
+use licraft::pki::ca::Authority;
+use licraft::pki::tls::{NodeTls, client_config};
+use licraft::raft::KEEP_BEHIND_SNAPSHOT;
+use licraft::store::{Epoch, state_digest};
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
-use tonic::transport::{Channel, Endpoint, Uri};
-
-const CLUSTER: &str = "loopback";
-const EPOCH: Epoch = Epoch { counter: 1, id: 1 };
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Auth;
-
-impl BatchAuth for Auth {
-    fn mac(&self, body: &[u8]) -> [u8; 32] {
-        licraft::pki::sha256(body)
-    }
-    fn verify(&self, body: &[u8], mac: &[u8; 32]) -> bool {
-        self.mac(body) == *mac
-    }
-}
-
-fn now() -> Millis {
-    licraft::product::wall_clock()()
-}
-
-fn authority() -> Authority {
-    Authority::self_signed("test", 1, now()).unwrap()
-}
-
-/// The TLS of node `id` of `cluster`, certified by `ca`.
-fn tls(ca: &Authority, id: u64, cluster: &str) -> NodeTls {
-    let key = SigningKey::generate(Algorithm::Es256).unwrap();
-    let request = csr(&key, "node").unwrap();
-    let cert = node_certificate(ca, &request, id, cluster, "node", vec!["127.0.0.1".into()], now()).unwrap();
-    let identity = Identity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der().unwrap() };
-    NodeTls::new(ca.cert_der(), &identity).unwrap()
-}
-
-struct Node {
-    replica: Arc<Replica>,
-    store: StoreHandle,
-    info: NodeInfo,
-    _dir: tempfile::TempDir,
-}
-
-impl Node {
-    async fn start(ca: &Authority, id: u64) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let info = info(id, listener.local_addr().unwrap());
-        let dir = tempfile::tempdir().unwrap();
-        let auth: Arc<dyn BatchAuth> = Arc::new(Auth);
-        let store_options = StoreOptions { auth: Some(auth.clone()), ..StoreOptions::default() };
-        let (log, machine, store) = Store::open(dir.path(), store_options).unwrap();
-        let mut options = ReplicaOptions::new(id, CLUSTER.into(), EPOCH, info.clone());
-        options.auth = Some(auth);
-        let transport = Transport::Grpc { listener, tls: tls(ca, id, CLUSTER), local: None };
-        let parts = StoreParts::new(log, machine, store.clone());
-        let replica = Replica::start_apart(options, parts, transport).await.unwrap();
-        Self { replica, store, info, _dir: dir }
-    }
-
-    async fn end(self) {
-        self.replica.shutdown().await;
-        self.store.close();
-    }
-
-    fn applied(&self) -> Option<u64> {
-        self.replica.status().last_applied.map(|id| id.index)
-    }
-}
-
-fn info(id: u64, address: SocketAddr) -> NodeInfo {
-    NodeInfo {
-        name: format!("node-{id}"),
-        public_address: "127.0.0.1".into(),
-        cluster_address: address.to_string(),
-        witness: false,
-    }
-}
-
-async fn until(what: &str, mut test: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !test() {
-        assert!(Instant::now() < deadline, "{what} did not come within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// A cluster of so many nodes; the first one leads and is initialised.
-async fn cluster(ca: &Authority, count: u64) -> Vec<Node> {
-    let first = Node::start(ca, 1).await;
-    first.replica.membership().initialize(first.info.clone()).await.unwrap();
-    until("the first node serves", || first.replica.guard().serving_until().is_some()).await;
-    let administrator = User {
-        name: "admin".into(),
-        role: Role::SystemAdministrator,
-        password_hash: "-".into(),
-        must_change: true,
-        created: now(),
-    };
-    let initialize = Command::Initialize { server_uid: "ab".repeat(16), administrator };
-    first.replica.ledger().propose(0, "test", initialize).await.unwrap();
-    let mut nodes = vec![first];
-    for id in 2..=count {
-        let node = Node::start(ca, id).await;
-        add(&nodes[0], &node, id).await;
-        nodes.push(node);
-    }
-    nodes
-}
-
-async fn add(leader: &Node, node: &Node, id: u64) {
-    leader.replica.membership().add_voter(id, node.info.clone(), PATIENCE, |_, _| {}).await.unwrap();
-}
-
-async fn request_account(node: &Node, name: &str) -> Outcome {
-    let text = |s: &str| s.to_owned();
-    let command = Command::RequestAccount {
-        name: text(name),
-        requested_by: text("test"),
-        smart_account: text("smart"),
-        virtual_account: text(name),
-    };
-    node.replica.ledger().propose(0, "test", command).await.unwrap()
-}
-
-/// Has so many commands committed that change nothing.
-async fn write(node: &Node, count: usize) {
-    let ledger = node.replica.ledger();
-    let nothing =
-        || Command::AcknowledgeAlert { key: AlertKey { kind: AlertKind::ClusterDegraded, source: "nowhere".into() } };
-    let outcomes = futures::future::join_all((0..count).map(|_| ledger.propose(0, "test", nothing()))).await;
-    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
-}
-
-/// All nodes come to have the same state.
-async fn converge(nodes: &[Node]) {
-    let digest = |node: &Node| state_digest(&node.store.state()).unwrap();
-    until("equal states", || nodes.iter().all(|n| digest(n) == digest(&nodes[0]))).await;
-}
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newcomer_gets_a_snapshot_of_what_the_log_no_longer_has() {
-    let ca = authority();
-    let mut nodes = cluster(&ca, 3).await;
-    assert!(matches!(request_account(&nodes[0], "kept").await, Outcome::Created(_)));
-    // openraft purges a thousand entries at a time, behind those that it keeps.
-    while nodes[0].applied().unwrap_or(0) < KEEP_BEHIND_SNAPSHOT + 1_500 {
-        write(&nodes[0], 64).await;
+async fn three_nodes_form_a_cluster_and_replicate() {
+    let mut cluster = Cluster::form(3).await;
+    for n in 0..50 {
+        cluster.create(&format!("account {n}")).await;
     }
-    nodes[0].replica.take_snapshot().await.unwrap();
-    let purged = || nodes[0].replica.raft_metrics().borrow().purged.map_or(0, |id| id.index);
-    until("the leader purges its log", || purged() > 0).await;
-    let newcomer = Node::start(&ca, 4).await;
-    add(&nodes[0], &newcomer, 4).await;
-    assert!(newcomer.replica.status().snapshot.is_some(), "it got no snapshot");
-    nodes.push(newcomer);
-    assert!(matches!(request_account(&nodes[0], "after").await, Outcome::Created(_)));
-    converge(&nodes).await;
-    assert!(nodes[3].store.state().account_by_name("kept").is_some());
-    for node in nodes {
-        node.end().await;
-    }
+    cluster.equal(&[1, 2, 3]).await;
+    // Any two of them go on without the third, whichever it is.
+    cluster.stop(1).await;
+    cluster.create("without node 1").await;
+    cluster.start(1, EPOCH).await;
+    cluster.equal(&[1, 2, 3]).await;
+    assert!(cluster.has(1, "without node 1"));
+    cluster.end().await;
 }
 
-/// A client of its own making, that dials `address` with `config` and claims what the metadata says.
-async fn dial(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Result<RaftClient<Channel>, String> {
-    let connect = tower::service_fn(move |_: Uri| {
-        let config = config.clone();
-        async move {
-            let stream = TcpStream::connect(address).await?;
-            let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
-            Ok::<_, std::io::Error>(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
-        }
-    });
-    let endpoint = Endpoint::from_static("http://licraft.node").timeout(Duration::from_secs(5));
-    endpoint.connect_with_connector(connect).await.map(RaftClient::new).map_err(|e| format!("{e:?}"))
-}
-
-/// Asks for the status as `from` of `cluster` in `epoch`; the words of the refusal.
-async fn ask(
-    address: SocketAddr,
-    config: Arc<rustls::ClientConfig>,
-    (from, cluster, epoch): (u64, &str, Epoch),
-) -> Result<(), String> {
-    let mut client = dial(address, config).await?;
-    let mut request = tonic::Request::new(StatusRequest {});
-    let epoch = format!("{}.{:032x}", epoch.counter, epoch.id);
-    let timings = Timings::default().to_string();
-    let claims = [("from", from.to_string()), ("to", "1".into()), ("cluster", cluster.into())];
-    for (key, value) in claims.into_iter().chain([("epoch", epoch), ("timing", timings)]) {
-        let key: tonic::metadata::MetadataKey<_> = format!("licraft-{key}").parse().unwrap();
-        request.metadata_mut().insert(key, value.parse().unwrap());
+/// The leader has only the end of its log left, so all that a newcomer learns of the beginning is in the snapshot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_behind_the_purged_log_gets_a_snapshot() {
+    let mut cluster = Cluster::form(1).await;
+    for n in 0..100 {
+        cluster.create(&format!("account {n}")).await;
     }
-    client.status(request).await.map(drop).map_err(|status| format!("{status:?}"))
+    // openraft purges a thousand at a time; a command that is refused is an entry all the same.
+    for _ in 0..KEEP_BEHIND_SNAPSHOT + 1_100 {
+        assert!(matches!(cluster.propose(request_account("account 0")).await, Outcome::Refused(_)));
+    }
+    let first = cluster.nodes[&1].replica.clone();
+    first.take_snapshot().await.unwrap();
+    let mut metrics = first.raft_metrics();
+    let purged = within("purged", metrics.wait_for(|m| m.purged.is_some())).await.unwrap().purged.unwrap();
+    assert!(purged.index > 100, "the accounts are in the log yet: {purged:?}");
+    cluster.start(2, EPOCH).await;
+    cluster.join(2).await;
+    cluster.create("after the snapshot").await;
+    cluster.equal(&[1, 2]).await;
+    let second = &cluster.nodes[&2];
+    assert!(second.replica.raft_metrics().borrow().snapshot.is_some_and(|s| s.index > purged.index));
+    let mut log = second.log.clone().get_log_reader().await;
+    let first_entry = log.try_get_log_entries(0..u64::MAX).await.unwrap().first().unwrap().log_id;
+    assert!(first_entry.index > purged.index, "the log of the newcomer begins with {first_entry:?}");
+    cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn impostors_are_refused_and_change_nothing() {
-    let ca = authority();
-    let nodes = cluster(&ca, 2).await;
-    converge(&nodes).await;
-    let address: SocketAddr = nodes[0].info.cluster_address.parse().unwrap();
-    let facts = || {
-        let digest = state_digest(&nodes[0].store.state()).unwrap();
-        (nodes[0].replica.status().voters, nodes[0].replica.roles().borrow().term, digest)
-    };
-    let before = facts();
-    let own = |id, cluster: &str| tls(&ca, id, cluster).client();
-    let honest = (2, CLUSTER, EPOCH);
-
-    assert_eq!(ask(address, own(2, CLUSTER), honest).await, Ok(()), "the control");
-
-    let refused = ask(address, own(7, CLUSTER), honest).await.unwrap_err();
-    assert!(refused.contains("the certificate is of node 7, the call says node 2"), "{refused}");
-    let refused = ask(address, own(2, "elsewhere"), honest).await.unwrap_err();
-    assert!(refused.contains("the caller is of cluster elsewhere"), "{refused}");
-    let refused = ask(address, own(2, "elsewhere"), (2, "elsewhere", EPOCH)).await.unwrap_err();
-    assert!(refused.contains("the caller is of cluster elsewhere"), "{refused}");
-
-    // A certificate of another authority: both ends must hold one of ours, so it trusts our server by hand.
-    let stranger = authority();
-    let key = SigningKey::generate(Algorithm::Es256).unwrap();
-    let request = csr(&key, "node").unwrap();
-    let hosts = vec!["127.0.0.1".to_owned()];
-    let cert = node_certificate(&stranger, &request, 2, CLUSTER, "node", hosts, now()).unwrap();
-    let identity = Identity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der().unwrap() };
-    let foreign = NodeTls::new(ca.cert_der(), &identity).unwrap().client();
-    ask(address, foreign, honest).await.expect_err("a certificate of another authority was taken");
-
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(ca.cert_der().to_vec().into()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    let mut nobody = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+    let cluster = Cluster::form(3).await;
+    cluster.create("before").await;
+    cluster.equal(&[1, 2, 3]).await;
+    let before = cluster.standing(2);
+    let ca = cluster.ca.cert_der();
+    let other = Authority::self_signed("another", 1, now()).unwrap();
+    let tls =
+        |authority: &Authority, node, name: &str| NodeTls::new(ca, &identity(authority, node, name)).unwrap().client();
+    let mut nobody = client_config([ca], None).unwrap();
     nobody.alpn_protocols = vec![b"h2".to_vec()];
-    ask(address, Arc::new(nobody), honest).await.expect_err("a caller without a certificate was let in");
-
-    assert_eq!(*nodes[0].replica.epoch_met().borrow(), None);
-    let other = Epoch { counter: 2, id: 2 };
-    let refused = ask(address, own(2, CLUSTER), (2, CLUSTER, other)).await.unwrap_err();
-    assert!(refused.contains("the caller is in epoch 2 of the cluster, this node in epoch 1"), "{refused}");
-    assert_eq!(*nodes[0].replica.epoch_met().borrow(), Some((2, other)));
-
-    assert_eq!(facts(), before);
-    for node in nodes {
-        node.end().await;
+    let impostors = [
+        ("another node", tls(&cluster.ca, 1, CLUSTER), (3, CLUSTER), Some("the certificate is of node 1")),
+        ("another cluster", tls(&cluster.ca, 3, "other"), (3, CLUSTER), Some("the caller is of cluster")),
+        ("openly another cluster", tls(&cluster.ca, 3, "other"), (3, "other"), Some("is of cluster other")),
+        ("another CA", tls(&other, 3, CLUSTER), (3, CLUSTER), None),
+        ("no certificate", Arc::new(nobody), (3, CLUSTER), None),
+    ];
+    for (who, tls, claimed, why) in impostors {
+        for (call, answer) in cluster.call_all(2, tls, claimed, before.0).await {
+            let status = answer.expect_err(&format!("{call} by {who} was answered"));
+            assert!(status.message().contains(why.unwrap_or_default()), "{call} by {who}: {status:?}");
+            // Without a certificate of this cluster no call even arrives.
+            assert_eq!(status.code() == tonic::Code::PermissionDenied, why.is_some(), "{call} by {who}: {status:?}");
+        }
+        assert_eq!(cluster.standing(2), before, "{who} changed something");
     }
+    cluster.create("after").await;
+    cluster.equal(&[1, 2, 3]).await;
+    // The same calls from node 3 itself are heard: they take node 2 to the term they name.
+    let (term, rightful) = (before.0, tls(&cluster.ca, 3, CLUSTER));
+    let answers = cluster.call_all(2, rightful, (3, CLUSTER), term).await;
+    assert!(answers.iter().any(|(call, answer)| *call == "vote" && answer.is_ok()), "{answers:?}");
+    assert!(cluster.standing(2).0 > term, "the calls would not have changed anything");
+    cluster.end().await;
 }
 
-/// A peer that takes connections and says nothing, as a stopped process or a half-dead machine does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_silent_peer_does_not_hold_the_others_up() {
-    let ca = authority();
-    let nodes = cluster(&ca, 3).await;
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = silent.local_addr().unwrap();
-    let holding = tokio::spawn(async move {
-        let mut held = Vec::new();
-        while let Ok((stream, _)) = silent.accept().await {
-            held.push(stream);
+async fn a_node_of_another_epoch_is_refused_and_noted() {
+    let mut cluster = Cluster::form(3).await;
+    cluster.create("before").await;
+    cluster.equal(&[1, 2, 3]).await;
+    let newer = Epoch { counter: EPOCH.counter + 1, id: 99 };
+    cluster.stop(3).await;
+    cluster.start(3, newer).await;
+    for id in [1, 2] {
+        let mut met = cluster.nodes[&id].replica.epoch_met();
+        within("the other epoch is noted", met.wait_for(|met| *met == Some((3, newer)))).await.unwrap();
+    }
+    let mut met = cluster.nodes[&3].replica.epoch_met();
+    within("and noted there", met.wait_for(|met| met.is_some_and(|(_, epoch)| epoch == EPOCH))).await.unwrap();
+    let before = state_digest(&cluster.nodes[&3].store.state()).unwrap();
+    for n in 0..20 {
+        cluster.create(&format!("missed {n}")).await;
+    }
+    cluster.equal(&[1, 2]).await;
+    cluster
+        .until("each sees why", |c| {
+            let refused = |id: u64, by| {
+                let peers = c.nodes[&id].replica.status().peers;
+                peers.iter().any(|p| p.node_id == by && p.trouble.as_deref().is_some_and(|t| t.contains("epoch")))
+            };
+            refused(1, 3) && refused(3, 1)
+        })
+        .await;
+    assert_eq!(state_digest(&cluster.nodes[&3].store.state()).unwrap(), before, "took entries of another epoch");
+    cluster.stop(3).await;
+    cluster.start(3, EPOCH).await;
+    cluster.equal(&[1, 2, 3]).await;
+    cluster.end().await;
+}
+
+/// Node 3 is gone; what has its address accepts connections, with `handshake` also as node 3, and then is silent.
+async fn silent(handshake: bool) {
+    let mut cluster = Cluster::form(3).await;
+    cluster.create("before").await;
+    cluster.equal(&[1, 2, 3]).await;
+    cluster.stop(3).await;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let listener = cluster.listen(3).await;
+    let server = cluster.tls(3).server();
+    let counted = connections.clone();
+    let mute = tokio::spawn(async move {
+        let (mut plain, mut secured) = (Vec::new(), Vec::new());
+        loop {
+            let (stream, _) = TcpListener::accept(&listener).await.unwrap();
+            if handshake {
+                let Ok(stream) = TlsAcceptor::from(server.clone()).accept(stream).await else { continue };
+                secured.push(stream);
+            } else {
+                plain.push(stream);
+            }
+            counted.fetch_add(1, Ordering::Relaxed);
         }
     });
-    let membership = nodes[0].replica.membership();
-    let adding = membership.add_voter(4, info(4, address), Duration::from_secs(2), |_, _| {});
-    let term = nodes[0].replica.roles().borrow().term;
-    let working = async {
-        for _ in 0..200 {
-            write(&nodes[0], 1).await;
-        }
-    };
-    let (added, ()) = tokio::join!(adding, working);
-    assert!(added.is_err(), "a silent node became a voter");
-    assert_eq!(nodes[0].replica.roles().borrow().term, term, "there was an election");
-    converge(&nodes).await;
-    holding.abort();
-    for node in nodes {
-        node.end().await;
+    cluster.until("somebody calls the silent one", |_| connections.load(Ordering::Relaxed) > 0).await;
+    for n in 0..50 {
+        cluster.create(&format!("account {n}")).await;
     }
+    cluster.equal(&[1, 2]).await;
+    // Also a hand-over and a newcomer need nothing of it.
+    let active = cluster.active().await;
+    cluster.nodes[&active].replica.transfer_to(3 - active, async {}).await.unwrap();
+    cluster.create("after the hand-over").await;
+    cluster.start(4, EPOCH).await;
+    cluster.join(4).await;
+    cluster.equal(&[1, 2, 4]).await;
+    mute.abort();
+    assert!(mute.await.unwrap_err().is_cancelled(), "the silent one has ended by itself");
+    cluster.start(3, EPOCH).await;
+    cluster.equal(&[1, 2, 3, 4]).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_accepts_and_never_answers_stops_nobody() {
+    silent(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_silent_after_its_handshake_stops_nobody() {
+    silent(true).await;
 }
