@@ -18,7 +18,7 @@ const BLOB: &str = "blob";
 /// What a commit changes, all of it or nothing. Every fifth replaces the blob, some remove a record.
 fn blob_of(commit: u64) -> Option<Vec<u8>> {
     // From one piece to four.
-    (commit % 5 == 0).then(|| (0..commit * 7_919 % 200_000).map(|i| (i + commit) as u8).collect())
+    commit.is_multiple_of(5).then(|| (0..commit * 7_919 % 200_000).map(|i| (i + commit) as u8).collect())
 }
 
 fn removes(commit: u64) -> bool {
