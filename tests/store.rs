@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[path = "store/central.rs"]
+mod central;
 #[path = "store/child.rs"]
 mod child;
 #[path = "store/crash.rs"]

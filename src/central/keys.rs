@@ -7,6 +7,8 @@ use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::seal::write_secret;
 use crate::pki::tls::Identity;
 use crate::pki::{PkiError, random};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -66,7 +68,7 @@ impl Keys {
             [(ROOT_CERT, root.cert_der()), (ISSUING_CERT, issuing.cert_der()), (SIGNER_CERT, &signer_cert)]
         {
             let pem = ca::certificates_pem([cert]);
-            std::fs::write(dir.join(file), pem).map_err(|source| io("writing", &dir.join(file), source))?;
+            write_durably(&dir.join(file), pem.as_bytes()).map_err(|source| io("writing", &dir.join(file), source))?;
         }
         Ok(Self { root: root.cert_der().to_vec(), issuing, signer, signer_cert })
     }
@@ -146,6 +148,13 @@ impl Keys {
 
 fn backdated(now: Millis) -> Millis {
     Millis(now.0.saturating_sub(ca::BACKDATE_MS))
+}
+
+/// What is first acknowledged after this must still find its certificates after a power cut.
+fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn read_cert(path: &Path) -> Result<Vec<u8>, PkiError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The store's folder inside central's.
 const FOLDER: &str = "store";
 /// sled writes larger values to files of their own without fsync, so blobs are cut well below its 128 KiB.
-const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 4 * 1024;
 /// Central's records are few; sled's default of 1 GiB would be out of proportion.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How long an opening waits for the lock, and how often it looks.
@@ -74,10 +74,6 @@ impl Store {
         std::fs::create_dir(&path).map_err(io(|| format!("making {}", path.display())))?;
         let store = Self::open_at(path)?;
         store.commit(Batch::default())?;
-        for folder in [store.path.as_path(), dir] {
-            let sync = File::open(folder).and_then(|f| f.sync_all());
-            sync.map_err(io(|| format!("writing {}", folder.display())))?;
-        }
         Ok(store)
     }
 
@@ -101,7 +97,11 @@ impl Store {
         loop {
             match open_sled(&file, &path) {
                 Err(StoreError::Locked(_)) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
-                opened => return Ok(Self { db: opened?, file, path }),
+                opened => {
+                    let db = opened?;
+                    sync_names(&path)?;
+                    return Ok(Self { db, file, path });
+                }
             }
         }
     }
@@ -211,6 +211,17 @@ fn refuse_locked(file: &File, path: &Path) -> Result<(), StoreError> {
             Err(StoreError::Io { what: format!("locking {}", path.display()), source })
         }
     }
+}
+
+/// Makes the names of the store's files, of its folder and of central's folder durable: what is committed into a file
+/// that loses its name is lost. At every opening, since an earlier one may have been cut off.
+fn sync_names(path: &Path) -> Result<(), StoreError> {
+    let full = path.canonicalize().map_err(io(|| format!("opening {}", path.display())))?;
+    for folder in full.ancestors().take(3) {
+        let sync = File::open(folder).and_then(|f| f.sync_all());
+        sync.map_err(io(|| format!("syncing {}", folder.display())))?;
+    }
+    Ok(())
 }
 
 /// A crash while sled opened leaves these behind, and the next open would take them for corruption.

@@ -13,9 +13,9 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
 
-const DIR: &str = "LICRAFT_STORE_CHILD";
-const SEED: &str = "LICRAFT_STORE_SEED";
-const GROUPS: &str = "LICRAFT_STORE_GROUPS";
+pub const DIR: &str = "LICRAFT_STORE_CHILD";
+pub const SEED: &str = "LICRAFT_STORE_SEED";
+pub const GROUPS: &str = "LICRAFT_STORE_GROUPS";
 const RESERVE: &str = "LICRAFT_STORE_RESERVE";
 
 /// Exit statuses of the child.
@@ -48,8 +48,17 @@ pub enum Said {
 
 impl Worker {
     pub fn start(dir: &Path, seed: u64, groups: u64, reserve: u64) -> Self {
+        Self::run("child::child", dir, seed, groups, reserve)
+    }
+
+    /// The same for central's store.
+    pub fn start_central(dir: &Path, seed: u64, commits: u64) -> Self {
+        Self::run("central::child", dir, seed, commits, 0)
+    }
+
+    fn run(test: &str, dir: &Path, seed: u64, groups: u64, reserve: u64) -> Self {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "child::child", "--ignored", "--nocapture"]);
+        command.args(["--exact", test, "--ignored", "--nocapture"]);
         command.env(DIR, dir).env(SEED, seed.to_string()).env(GROUPS, groups.to_string());
         command.env(RESERVE, reserve.to_string()).env_remove("RUST_BACKTRACE");
         let mut child = command
