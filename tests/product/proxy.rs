@@ -11,10 +11,12 @@ use tokio::task::JoinHandle;
 /// A name that resolves nowhere (RFC 6761, 6.4): only the proxy knows the way.
 const HOST: &str = "licenses.invalid";
 
+/// First line of every request, and what was sent through after it.
+type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 struct Proxy {
     port: u16,
-    /// First line of every request, and what was sent through after it.
-    seen: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    seen: Seen,
     task: JoinHandle<()>,
 }
 
@@ -23,7 +25,7 @@ impl Proxy {
     async fn start(status: &'static str, node: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let seen: Arc<Mutex<Vec<(String, Vec<u8>)>>> = Arc::default();
+        let seen = Seen::default();
         let log = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -38,7 +40,7 @@ impl Proxy {
     }
 }
 
-async fn forward(mut client: TcpStream, status: &str, node: u16, log: Arc<Mutex<Vec<(String, Vec<u8>)>>>) {
+async fn forward(mut client: TcpStream, status: &str, node: u16, log: Seen) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(byte) = client.read_u8().await else { return };
