@@ -25,7 +25,7 @@ impl Proxy {
     async fn start(status: &'static str, node: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let seen: Seen = Arc::default();
+        let seen = Seen::default();
         let log = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
