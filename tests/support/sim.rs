@@ -193,10 +193,15 @@ pub struct Node {
 }
 
 impl Node {
+    /// The whole log.
+    pub fn entries(&self) -> Vec<licraft::store::Entry> {
+        let mut reader = futures::executor::block_on(self.log.clone().get_log_reader());
+        futures::executor::block_on(reader.try_get_log_entries(0..u64::MAX)).unwrap_or_default()
+    }
+
     /// Which leaders wrote which stretch of the log.
     fn stretches(&self) -> String {
-        let mut reader = futures::executor::block_on(self.log.clone().get_log_reader());
-        let entries = futures::executor::block_on(reader.try_get_log_entries(0..u64::MAX)).unwrap_or_default();
+        let entries = self.entries();
         let mut stretches: Vec<(licraft::store::LeaderId, u64, u64)> = Vec::new();
         for id in entries.iter().map(|e| e.log_id) {
             match stretches.last_mut() {
