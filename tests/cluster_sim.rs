@@ -43,7 +43,8 @@ fn check_told(sim: &Sim, told: &BTreeMap<String, u64>) {
     }
 }
 
-/// One seed: callers create accounts and products register and change their counts while the network misbehaves and nodes restart.
+/// One seed: callers create accounts, and products register and change their counts, while the network misbehaves and
+/// nodes restart.
 async fn storm(seed: u64, witnesses: &[u64]) {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
