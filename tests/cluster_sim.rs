@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[path = "support/history.rs"]
+mod history;
 #[path = "support/sim.rs"]
 mod sim;
 
+use history::*;
 use licraft::license::{Outcome, Request, Stamp};
 use licraft::raft::*;
 use licraft::store::{Batch, BatchAuth, Entry, Envelope, LeaderId, LogId, Vote};
@@ -59,12 +62,16 @@ fn check_real_time(calls: &[Call]) {
     assert_eq!(ids.len(), calls.len(), "an id was given twice");
 }
 
-/// One seed: callers create accounts while the network misbehaves and nodes restart.
+/// One seed: callers create accounts, and products register and change their counts, while the network misbehaves and
+/// nodes restart.
 async fn storm(seed: u64, witnesses: &[u64]) {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
     let mut sim = Sim::form(seed, 3, witnesses).await;
     let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+    sell(&sim).await;
+    let products: Arc<Mutex<Products>> = Arc::default();
+    let mut applied = Applied::default();
     let deadline = Instant::now() + Duration::from_secs(6);
     let replicas: Arc<Mutex<Vec<Arc<Replica>>>> =
         Arc::new(Mutex::new(sim.nodes.values().map(|n| n.replica.clone()).collect()));
@@ -87,6 +94,8 @@ async fn storm(seed: u64, witnesses: &[u64]) {
             })
         })
         .collect();
+    let buyers: Vec<_> =
+        (0..2).map(|caller| tokio::spawn(product(caller, replicas.clone(), products.clone(), deadline))).collect();
     while Instant::now() < deadline {
         match rng.random_range(0..5) {
             0 => sim.net.isolate(rng.random_range(1..=3), &[1, 2, 3]),
@@ -103,11 +112,15 @@ async fn storm(seed: u64, witnesses: &[u64]) {
                 sim.net.weather(0, 0);
             }
         }
-        tokio::time::sleep(Duration::from_millis(rng.random_range(50..600))).await;
+        let next = Instant::now() + Duration::from_millis(rng.random_range(50..600));
+        while Instant::now() < next {
+            applied.sample(&replicas.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
     sim.net.heal();
     sim.net.weather(0, 0);
-    for caller in callers {
+    for caller in callers.into_iter().chain(buyers) {
         caller.await.unwrap();
     }
     sim.active().await;
@@ -119,6 +132,8 @@ async fn storm(seed: u64, witnesses: &[u64]) {
     assert!(told.len() > 5, "seed {seed}: only {} commands went through", told.len());
     check_told(&sim, &told);
     sim.check_logs();
+    products.lock().unwrap().check(&sim);
+    applied.check(&sim);
     println!("seed {seed}: {} accounts", told.len());
     sim.end().await;
 }

@@ -195,7 +195,8 @@ pub struct Node {
 }
 
 impl Node {
-    fn entries(&self) -> Vec<Entry> {
+    /// The whole log.
+    pub fn entries(&self) -> Vec<Entry> {
         let mut reader = futures::executor::block_on(self.log.clone().get_log_reader());
         futures::executor::block_on(reader.try_get_log_entries(0..u64::MAX)).unwrap_or_default()
     }
