@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The store's folder inside central's.
 const FOLDER: &str = "store";
 /// sled writes larger values to files of their own without fsync, so blobs are cut well below its 128 KiB.
-const CHUNK_BYTES: usize = 4 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Central's records are few; sled's default of 1 GiB would be out of proportion.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How long an opening waits for the lock, and how often it looks.
