@@ -131,7 +131,6 @@ async fn storm(seed: u64, witnesses: &[u64]) {
     let told: BTreeMap<String, u64> = calls.into_iter().map(|c| (c.name, c.account)).collect();
     assert!(told.len() > 5, "seed {seed}: only {} commands went through", told.len());
     check_told(&sim, &told);
-    sim.check_logs();
     products.lock().unwrap().check(&sim);
     applied.check(&sim);
     println!("seed {seed}: {} accounts", told.len());

@@ -3,7 +3,7 @@
 use super::sim::*;
 use licraft::license::*;
 use licraft::raft::Replica;
-use licraft::store::LogId;
+use licraft::store::{Entry, LogId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,14 +25,23 @@ impl Applied {
         }
     }
 
-    /// The sampled entries are still in the logs of all nodes, and those logs are equal wherever they overlap.
+    /// Log matching (Raft paper, 5.3): the logs are equal wherever they overlap, and hold what was ever seen applied.
+    /// Election safety (5.2), for leaders known by term and node: along a log no earlier leader writes after a later one.
     pub fn check(&self, sim: &Sim) {
-        let mut entries = self.0.iter().map(|(index, id)| (*index, (*id, None))).collect::<BTreeMap<_, _>>();
-        for (node, entry) in sim.nodes.iter().flat_map(|(id, n)| n.entries().into_iter().map(move |e| (id, e))) {
-            let (id, payload) = entries.entry(entry.log_id.index).or_insert((entry.log_id, None));
-            assert_eq!(*id, entry.log_id, "node {node} has another entry");
-            let found = format!("{:?}", entry.payload);
-            assert_eq!(*payload.get_or_insert(found.clone()), found, "node {node}, {id:?}: another content");
+        let mut entries: BTreeMap<u64, Entry> = BTreeMap::new();
+        for (node, log) in sim.nodes.iter().map(|(id, n)| (id, n.entries())) {
+            let leaders: Vec<_> = log.iter().map(|e| (e.log_id.leader_id.term, e.log_id.leader_id.node_id)).collect();
+            assert!(leaders.is_sorted(), "node {node}: an earlier leader wrote after a later one: {leaders:?}");
+            let ids: BTreeMap<_, _> = log.iter().map(|e| (e.log_id.index, e.log_id)).collect();
+            let begin = ids.keys().next().copied().unwrap_or(u64::MAX);
+            for (index, id) in self.0.range(begin..) {
+                assert_eq!(ids.get(index), Some(id), "node {node} lost or changed what was applied");
+            }
+            for entry in log {
+                let id = entry.log_id;
+                let known = entries.entry(id.index).or_insert_with(|| entry.clone());
+                assert!(*known == entry, "node {node} has another entry at {id}");
+            }
         }
         assert!(!self.0.is_empty(), "nothing was sampled");
     }

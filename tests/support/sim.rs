@@ -355,25 +355,6 @@ impl Sim {
         assert_eq!(digests.len(), 1, "states differ{}", self.describe());
     }
 
-    /// Log matching (Raft paper, 5.3): what is committed is the same on all nodes. Election safety (5.2), for leaders
-    /// that are known by term and node: along a log no earlier leader writes after a later one.
-    pub fn check_logs(&self) {
-        let mut seen: BTreeMap<u64, (u64, Entry)> = BTreeMap::new();
-        for (id, node) in &self.nodes {
-            let committed = node.replica.status().committed.map_or(0, |id| id.index);
-            let entries = node.entries();
-            let ids: Vec<_> = entries.iter().map(|e| (e.log_id.leader_id.term, e.log_id.leader_id.node_id)).collect();
-            assert!(ids.is_sorted(), "node {id}: an earlier leader wrote after a later one: {ids:?}");
-            for entry in entries.into_iter().filter(|e| e.log_id.index <= committed) {
-                let log_id = entry.log_id;
-                match seen.get(&log_id.index) {
-                    Some((other, known)) => assert!(*known == entry, "nodes {other} and {id} differ at {log_id}"),
-                    None => drop(seen.insert(log_id.index, (*id, entry))),
-                }
-            }
-        }
-    }
-
     pub async fn end(mut self) {
         for id in self.nodes.keys().copied().collect::<Vec<_>>() {
             self.stop(id).await;
