@@ -310,7 +310,7 @@ impl Service {
             AccountRecord::sync_blob(uid, name),
             AccountRecord::usage_blob(uid, name),
         ] {
-            self.store.remove_blob(&mut batch, &blob)?;
+            batch.remove(&blob);
         }
         let done = format!("{}/{} is free again", account.smart_account, account.virtual_account);
         self.commit_server(batch, &server, "account-released", name, done.clone())?;

@@ -127,7 +127,7 @@ impl Service {
         });
         let signed = self.sign::<RegistrationResponse>(&response)?;
         batch.put(&AccountRecord::key(&body.server, &body.account), &new_account(&request, &chain, &response, now));
-        self.store.put_blob(&mut batch, &AccountRecord::registration_blob(&body.server, &body.account), &signed)?;
+        batch.put_bytes(&AccountRecord::registration_blob(&body.server, &body.account), signed.clone());
         let mut server = server.unwrap_or_else(|| new_server(body, now));
         server.last_contact = now;
         batch.put(&ServerRecord::key(&body.server), &server);
@@ -234,7 +234,7 @@ impl Service {
         let mut batch = Batch::default();
         server.last_contact = now;
         batch.put(&ServerRecord::key(&server.uid), &server);
-        self.store.put_blob(&mut batch, &AccountRecord::sync_blob(&server.uid, &account.name), &signed)?;
+        batch.put_bytes(&AccountRecord::sync_blob(&server.uid, &account.name), signed.clone());
         account.line = Line {
             life: body.life,
             seq: body.seq,
@@ -243,8 +243,7 @@ impl Service {
             reopened: None,
         };
         account.instances = body.instances;
-        let usage = serde_json::to_vec(&body.usage).expect("tags and counts always serialise");
-        self.store.put_blob(&mut batch, &AccountRecord::usage_blob(&server.uid, &account.name), &usage)?;
+        batch.put(&AccountRecord::usage_blob(&server.uid, &account.name), &body.usage);
         account.synchronized = Some(now);
         batch.put(&AccountRecord::key(&server.uid, &account.name), &account);
         self.store.commit(batch)?;
@@ -288,7 +287,7 @@ impl Service {
 
     fn stored(&self, blob: &str) -> Result<Vec<u8>> {
         let missing = || StoreError::Damaged { key: blob.replace('\0', "/"), why: "it is missing".into() };
-        Ok(self.store.blob(blob)?.ok_or_else(missing)?)
+        Ok(self.store.bytes(blob)?.ok_or_else(missing)?)
     }
 
     fn sign<T: Body>(&self, payload: &[u8]) -> Result<Vec<u8>> {

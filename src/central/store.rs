@@ -1,20 +1,20 @@
-//! Central's embedded store: one sled tree, every commit atomic and past a real barrier before it is acknowledged.
+//! Central's embedded store: one redb table, every commit atomic and on the device before it is acknowledged.
+//!
+//! Not sled, which the nodes use beside a log of their own: alone it does not outlive a power cut, since it reuses parts
+//! of its file before what replaced them has passed a barrier (`tests/store/central.rs` shows it).
 
+use redb::{Database, ReadableDatabase, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-/// The store's folder inside central's.
-const FOLDER: &str = "store";
-/// sled writes larger values to files of their own without fsync, so blobs are cut well below its 128 KiB.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// Central's records are few; sled's default of 1 GiB would be out of proportion.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// How long an opening waits for the lock, and how often it looks.
-const LOCK_WAIT: Duration = Duration::from_secs(2);
-const LOCK_POLL: Duration = Duration::from_millis(10);
+/// The store's file inside central's folder, and its name until it is complete.
+const FILE: &str = "store.redb";
+const UNFINISHED: &str = "store.redb.new";
+const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
+/// Central's records are few; redb's default of 1 GiB would be out of proportion.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Between the parts of a key; names with control characters are refused before they get here.
 const SEPARATOR: &str = "\0";
 
@@ -25,8 +25,8 @@ pub enum StoreError {
     Missing(PathBuf),
     #[error("the central store in {} is in use by another process", .0.display())]
     Locked(PathBuf),
-    #[error("the central store in {}: {source}", .path.display())]
-    Sled { path: PathBuf, source: sled::Error },
+    #[error("the central store {}: {source}", .path.display())]
+    Database { path: PathBuf, source: Box<redb::Error> },
     #[error("{what}: {source}")]
     Io { what: String, source: std::io::Error },
     #[error("the central store holds a record that does not read ({key}): {why}")]
@@ -35,18 +35,23 @@ pub enum StoreError {
 
 /// Changes that are made together or not at all.
 #[derive(Default)]
-pub struct Batch(sled::Batch);
+pub struct Batch(Vec<(String, Option<Vec<u8>>)>);
 
 impl Batch {
     /// # Panics
     /// Never: records are plain structs with string keys.
     pub fn put<T: Serialize>(&mut self, key: &str, value: &T) {
         let json = serde_json::to_vec(value).expect("records are plain structs with string keys");
-        self.0.insert(key.as_bytes(), json);
+        self.put_bytes(key, json);
+    }
+
+    /// Puts bytes as they are, for [`Store::bytes`].
+    pub fn put_bytes(&mut self, key: &str, bytes: Vec<u8>) {
+        self.0.push((key.to_owned(), Some(bytes)));
     }
 
     pub fn remove(&mut self, key: &str) {
-        self.0.remove(key.as_bytes());
+        self.0.push((key.to_owned(), None));
     }
 }
 
@@ -58,23 +63,30 @@ pub fn key(parts: &[&str]) -> String {
 
 /// The store. Reads may run beside each other; commits are serialised by the caller.
 pub struct Store {
-    db: sled::Db,
-    /// A second descriptor of sled's file: its own flush ends in `sync_file_range`, which is no power-loss barrier.
-    file: File,
+    db: Database,
     path: PathBuf,
 }
 
 impl Store {
-    /// Makes an empty store in the existing folder `dir`.
+    /// Makes an empty store in the existing folder `dir`. It gets its name when it is complete, so a crash meanwhile
+    /// leaves no store.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be made, or there is one.
     pub fn create(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join(FOLDER);
-        std::fs::create_dir(&path).map_err(io(|| format!("making {}", path.display())))?;
-        let store = Self::open_at(path)?;
-        store.commit(Batch::default())?;
-        Ok(store)
+        let (path, unfinished) = (dir.join(FILE), dir.join(UNFINISHED));
+        let making = || format!("making {}", path.display());
+        if path.exists() {
+            return Err(io(making)(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(making)(error)),
+            _ => {}
+        }
+        let db = Database::builder().create(&unfinished).map_err(|e| database(&path, e))?;
+        Self { db, path: path.clone() }.commit(Batch::default())?;
+        std::fs::rename(&unfinished, &path).map_err(io(making))?;
+        Self::open(dir)
     }
 
     /// Opens the store made in `dir`.
@@ -82,35 +94,34 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] without one, [`StoreError::Locked`] while another process has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let path = dir.join(FOLDER);
-        if !path.is_dir() {
+        let path = dir.join(FILE);
+        if !path.is_file() {
             return Err(StoreError::Missing(dir.to_owned()));
         }
-        Self::open_at(path)
-    }
-
-    fn open_at(path: PathBuf) -> Result<Self, StoreError> {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path.join("db"));
-        let file = file.map_err(io(|| format!("opening {}", path.join("db").display())))?;
-        // A store just closed stays locked for a moment: sled's own threads let go of the file after its owner did.
-        let deadline = Instant::now() + LOCK_WAIT;
-        loop {
-            match open_sled(&file, &path) {
-                Err(StoreError::Locked(_)) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
-                opened => {
-                    let db = opened?;
-                    sync_names(&path)?;
-                    return Ok(Self { db, file, path });
-                }
-            }
-        }
+        let db = match Database::builder().set_cache_size(CACHE_BYTES).open(&path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked(dir.to_owned())),
+            opened => opened.map_err(|e| database(&path, e))?,
+        };
+        sync_names(dir)?;
+        Ok(Self { db, path })
     }
 
     /// # Errors
     /// When the store fails or the record is damaged.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
-        let value = self.db.get(key).map_err(self.sled())?;
-        value.map(|v| decode(key.as_bytes(), &v)).transpose()
+        self.bytes(key)?.map(|value| decode(key, &value)).transpose()
+    }
+
+    /// What [`Batch::put_bytes`] put.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn bytes(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = || -> Result<_, redb::Error> {
+            let table = self.db.begin_read()?.open_table(TABLE)?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        };
+        read().map_err(|e| database(&self.path, e))
     }
 
     /// All records whose key begins with `parts`, in key order.
@@ -119,49 +130,20 @@ impl Store {
     /// When the store fails or a record is damaged.
     pub fn scan<T: DeserializeOwned>(&self, parts: &[&str]) -> Result<Vec<T>, StoreError> {
         let prefix = key(parts) + SEPARATOR;
-        let entries = self.db.scan_prefix(prefix).map(|entry| {
-            let (key, value) = entry.map_err(self.sled())?;
-            decode(&key, &value)
-        });
-        entries.collect()
-    }
-
-    /// Puts bytes of any length, in pieces; replaces what was there.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn put_blob(&self, batch: &mut Batch, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        self.remove_blob(batch, name)?;
-        let chunks = bytes.chunks(CHUNK_BYTES);
-        batch.put(name, &chunks.len());
-        for (i, chunk) in chunks.enumerate() {
-            batch.0.insert(chunk_key(name, i).as_bytes(), chunk);
-        }
-        Ok(())
-    }
-
-    /// # Errors
-    /// When the store fails.
-    pub fn remove_blob(&self, batch: &mut Batch, name: &str) -> Result<(), StoreError> {
-        for i in 0..self.get::<usize>(name)?.unwrap_or(0) {
-            batch.remove(&chunk_key(name, i));
-        }
-        batch.remove(name);
-        Ok(())
-    }
-
-    /// # Errors
-    /// When the store fails or a piece is missing.
-    pub fn blob(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(chunks) = self.get::<usize>(name)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        for i in 0..chunks {
-            let piece = self.db.get(chunk_key(name, i)).map_err(self.sled())?;
-            let missing =
-                || StoreError::Damaged { key: printable(name.as_bytes()), why: format!("piece {i} is missing") };
-            bytes.extend_from_slice(&piece.ok_or_else(missing)?);
-        }
-        Ok(Some(bytes))
+        let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+            let table = self.db.begin_read()?.open_table(TABLE)?;
+            let mut found = Vec::new();
+            for entry in table.range(prefix.as_str()..)? {
+                let (key, value) = entry?;
+                if !key.value().starts_with(&prefix) {
+                    break;
+                }
+                found.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(found)
+        };
+        let found = read().map_err(|e| database(&self.path, e))?;
+        found.iter().map(|(key, value)| decode(key, value)).collect()
     }
 
     /// Makes `batch` durable: returns only after the device has it.
@@ -169,71 +151,39 @@ impl Store {
     /// # Errors
     /// When the store fails; whether the batch was kept is then unknown until the next start.
     pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        self.db.apply_batch(batch.0).map_err(self.sled())?;
-        self.db.flush().map_err(self.sled())?;
-        self.file.sync_data().map_err(io(|| format!("syncing {}", self.path.join("db").display())))
-    }
-
-    fn sled(&self) -> impl Fn(sled::Error) -> StoreError + '_ {
-        |source| StoreError::Sled { path: self.path.clone(), source }
-    }
-}
-
-fn chunk_key(name: &str, i: usize) -> String {
-    format!("{name}{SEPARATOR}{i:04}")
-}
-
-fn decode<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(value).map_err(|e| StoreError::Damaged { key: printable(key), why: e.to_string() })
-}
-
-fn printable(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).replace(SEPARATOR, "/")
-}
-
-fn open_sled(file: &File, path: &Path) -> Result<sled::Db, StoreError> {
-    refuse_locked(file, path)?;
-    remove_half_snapshots(path)?;
-    let opened = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None).open();
-    opened.map_err(|source| match &source {
-        sled::Error::Io(e) if e.to_string().contains("could not acquire lock") => StoreError::Locked(path.to_owned()),
-        _ => StoreError::Sled { path: path.to_owned(), source },
-    })
-}
-
-/// sled takes its lock only after it has looked at the folder; nothing of another process's store may be touched.
-fn refuse_locked(file: &File, path: &Path) -> Result<(), StoreError> {
-    use fs4::FileExt;
-    match FileExt::try_lock(file) {
-        Ok(()) => FileExt::unlock(file).map_err(io(|| format!("unlocking {}", path.display()))),
-        Err(fs4::TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
-        Err(fs4::TryLockError::Error(source)) => {
-            Err(StoreError::Io { what: format!("locking {}", path.display()), source })
-        }
+        let write = || -> Result<(), redb::Error> {
+            // redb's default durability: committed means synced.
+            let transaction = self.db.begin_write()?;
+            let mut table = transaction.open_table(TABLE)?;
+            for (key, value) in &batch.0 {
+                match value {
+                    Some(value) => drop(table.insert(key.as_str(), value.as_slice())?),
+                    None => drop(table.remove(key.as_str())?),
+                }
+            }
+            drop(table);
+            Ok(transaction.commit()?)
+        };
+        write().map_err(|e| database(&self.path, e))
     }
 }
 
-/// Makes the names of the store's files, of its folder and of central's folder durable: what is committed into a file
-/// that loses its name is lost. At every opening, since an earlier one may have been cut off.
-fn sync_names(path: &Path) -> Result<(), StoreError> {
-    let full = path.canonicalize().map_err(io(|| format!("opening {}", path.display())))?;
-    for folder in full.ancestors().take(3) {
+fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
+    let damaged = |e: serde_json::Error| StoreError::Damaged { key: key.replace(SEPARATOR, "/"), why: e.to_string() };
+    serde_json::from_slice(value).map_err(damaged)
+}
+
+fn database(path: &Path, error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Database { path: path.to_owned(), source: Box::new(error.into()) }
+}
+
+/// Makes the names of the store and of central's folder durable: what is committed into a file that loses its name is
+/// lost. At every opening, since an earlier one may have been cut off.
+fn sync_names(dir: &Path) -> Result<(), StoreError> {
+    let full = dir.canonicalize().map_err(io(|| format!("opening {}", dir.display())))?;
+    for folder in full.ancestors().take(2) {
         let sync = File::open(folder).and_then(|f| f.sync_all());
         sync.map_err(io(|| format!("syncing {}", folder.display())))?;
-    }
-    Ok(())
-}
-
-/// A crash while sled opened leaves these behind, and the next open would take them for corruption.
-fn remove_half_snapshots(path: &Path) -> Result<(), StoreError> {
-    let what = || format!("looking through {}", path.display());
-    for entry in std::fs::read_dir(path).map_err(io(what))? {
-        let entry = entry.map_err(io(what))?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            std::fs::remove_file(entry.path()).map_err(io(|| format!("removing {}", entry.path().display())))?;
-        }
     }
     Ok(())
 }
@@ -247,28 +197,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_and_blobs_come_back_after_a_reopening() {
+    fn records_and_bytes_come_back_after_a_reopening() {
         let dir = tempfile::tempdir().unwrap();
-        let blob: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
+        let bytes: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
+        std::fs::write(dir.path().join(UNFINISHED), b"half").unwrap();
         {
             let store = Store::create(dir.path()).unwrap();
             let mut batch = Batch::default();
             batch.put(&key(&["a", "1"]), &1);
             batch.put(&key(&["a", "2"]), &2);
             batch.put(&key(&["ab", "3"]), &3);
-            store.put_blob(&mut batch, "blob", &blob).unwrap();
+            batch.put_bytes("bytes", bytes.clone());
             store.commit(batch).unwrap();
             assert!(matches!(Store::open(dir.path()), Err(StoreError::Locked(_))));
+            assert!(matches!(Store::create(dir.path()), Err(StoreError::Io { .. })));
         }
-        std::fs::write(dir.path().join("store/snap.0000000000000001.generating"), b"half").unwrap();
         let store = Store::open(dir.path()).unwrap();
         assert_eq!(store.scan::<u32>(&["a"]).unwrap(), [1, 2]);
-        assert_eq!(store.blob("blob").unwrap().unwrap(), blob);
+        assert_eq!(store.bytes("bytes").unwrap().unwrap(), bytes);
         let mut batch = Batch::default();
-        store.put_blob(&mut batch, "blob", b"short").unwrap();
+        batch.remove("bytes");
+        batch.put(&key(&["a", "1"]), &4);
         store.commit(batch).unwrap();
-        assert_eq!(store.blob("blob").unwrap().unwrap(), b"short");
-        assert_eq!(store.db.scan_prefix("blob").count(), 2, "old pieces must go");
+        assert_eq!(store.scan::<u32>(&["a"]).unwrap(), [4, 2]);
+        assert_eq!(store.bytes("bytes").unwrap(), None);
     }
 
     #[test]

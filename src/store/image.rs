@@ -3,6 +3,9 @@
 //! Each generation is a directory of its own; the file `CURRENT` names the one in use, so a whole image is replaced
 //! by one rename. Keys are [`encode_key`] and a part number; a value of more than [`PART_BYTES`] is split, since sled
 //! writes large values to files that it never syncs.
+//!
+//! With the position stands a sum over all that is stored: after a power cut sled may lack a record or hold an old one
+//! and not say so, and such an image must not pass for a sound one.
 
 use super::codec::{self, CodecError};
 use super::dir;
@@ -10,6 +13,7 @@ use super::error::StoreError;
 use super::keys::encode_key;
 use super::types::{LogId, StoredMembership};
 use crate::license::{Record, RecordKey, State};
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -74,6 +78,8 @@ pub(super) struct Image {
     file: File,
     /// Records in more than one part, with the number of parts.
     large: BTreeMap<Vec<u8>, u8>,
+    /// Of all keys and values but the position's; see [`weight`].
+    sum: u64,
     cache_bytes: u64,
 }
 
@@ -111,6 +117,7 @@ impl Image {
             db: ManuallyDrop::new(db),
             file,
             large: BTreeMap::new(),
+            sum: 0,
             cache_bytes,
         })
     }
@@ -177,6 +184,7 @@ impl Image {
 
     fn finish(&mut self, mut batch: sled::Batch, position: &Position) -> Result<(), ImageError> {
         let mut value = IMAGE_FORMAT.to_le_bytes().to_vec();
+        value.extend_from_slice(&self.sum.to_le_bytes());
         value.extend_from_slice(&codec::encode(position)?);
         batch.insert(POSITION_KEY, value);
         self.db.apply_batch(batch)?;
@@ -187,7 +195,7 @@ impl Image {
         Ok(())
     }
 
-    fn put(&mut self, batch: &mut sled::Batch, key: &RecordKey, record: Option<&Record>) -> Result<(), CodecError> {
+    fn put(&mut self, batch: &mut sled::Batch, key: &RecordKey, record: Option<&Record>) -> Result<(), ImageError> {
         let key = encode_key(key);
         let before = self.large.remove(&key).unwrap_or(1);
         let value = record.map(codec::encode).transpose()?;
@@ -200,13 +208,13 @@ impl Image {
         if let Some(value) = value {
             let mut parts = value.chunks(PART_BYTES);
             let first = parts.next().unwrap_or_default();
-            batch.insert(part_key(&key, 0), [&[count], first].concat());
+            self.change(batch, part_key(&key, 0), Some([&[count], first].concat()))?;
             for (number, part) in (1..).zip(parts) {
-                batch.insert(part_key(&key, number), part);
+                self.change(batch, part_key(&key, number), Some(part.to_vec()))?;
             }
         }
         for number in count..before {
-            batch.remove(part_key(&key, number));
+            self.change(batch, part_key(&key, number), None)?;
         }
         if count > 1 {
             self.large.insert(key, count);
@@ -214,21 +222,40 @@ impl Image {
         Ok(())
     }
 
+    /// Each key at most once in a batch: what is replaced is taken from the tree.
+    fn change(&mut self, batch: &mut sled::Batch, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), sled::Error> {
+        if let Some(before) = self.db.get(&key)? {
+            self.sum = self.sum.wrapping_sub(weight(&key, &before));
+        }
+        match value {
+            Some(value) => {
+                self.sum = self.sum.wrapping_add(weight(&key, &value));
+                batch.insert(key, value);
+            }
+            None => batch.remove(key),
+        }
+        Ok(())
+    }
+
     fn load(&mut self) -> Result<(Position, State), ImageError> {
         let position = self.db.get(POSITION_KEY)?.ok_or_else(|| ImageError::Damaged("it has no position".into()))?;
-        let (format, position) = position.split_at_checked(2).ok_or(CodecError::Short { what: "image position" })?;
-        let format = u16::from_le_bytes([format[0], format[1]]);
+        let short = || CodecError::Short { what: "image position" };
+        let (format, rest) = position.split_first_chunk().ok_or_else(short)?;
+        let format = u16::from_le_bytes(*format);
         if format != IMAGE_FORMAT {
             return Err(CodecError::UnknownFormat { what: "image", found: format, known: IMAGE_FORMAT }.into());
         }
+        let (sum, position) = rest.split_first_chunk().ok_or_else(short)?;
         let position = codec::decode(position)?;
         let mut failed = None;
         let mut stored = self.db.range(vec![1]..);
-        let (db, large) = (&self.db, &mut self.large);
+        let (db, large, total) = (&self.db, &mut self.large, &mut self.sum);
         let state = State::from_records(std::iter::from_fn(|| {
             loop {
-                let record =
-                    stored.next()?.map_err(ImageError::from).and_then(|(key, value)| record(db, large, &key, &value));
+                let record = stored.next()?.map_err(ImageError::from).and_then(|(key, value)| {
+                    *total = total.wrapping_add(weight(&key, &value));
+                    record(db, large, &key, &value)
+                });
                 match record {
                     Ok(Some(record)) => return Some((record.key(), record)),
                     Ok(None) => {}
@@ -239,8 +266,24 @@ impl Image {
                 }
             }
         }));
-        failed.map_or(Ok((position, state)), Err)
+        match failed {
+            Some(error) => Err(error),
+            None if self.sum != u64::from_le_bytes(*sum) => {
+                Err(ImageError::Damaged("records are missing, or older or newer than its position".into()))
+            }
+            None => Ok((position, state)),
+        }
     }
+}
+
+/// What an entry adds to the sum. A hash whose sums do not cancel out, unlike those of a CRC.
+fn weight(key: &[u8], value: &[u8]) -> u64 {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for part in [&(key.len() as u64).to_le_bytes(), key, value] {
+        hash.update(part);
+    }
+    let hash = hash.finish();
+    hash.as_ref().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
 /// The record that begins at `key`; none for the later parts of one.
