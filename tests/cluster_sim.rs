@@ -247,6 +247,20 @@ async fn a_planned_hand_over_is_quick_and_loses_nothing() {
     sim.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_goes_away_holds_nobody_up() {
+    let sim = Sim::form(1, 1, &[]).await;
+    let ledger = sim.nodes[&1].replica.ledger();
+    {
+        let mut gone = std::pin::pin!(ledger.propose(0, "tester", request_account("gone")));
+        assert!(futures::poll!(gone.as_mut()).is_pending());
+    }
+    create(&sim, "next").await.unwrap();
+    let state = sim.nodes[&1].store.state();
+    assert!(["gone", "next"].iter().all(|name| state.account_by_name(name).is_some()));
+    sim.end().await;
+}
+
 /// A hostile witness wins an election and appends a batch that it made itself, or one that it saw. `forge` gets the
 /// term before and the witness as leader, and gives the batch with the leader that its entry names.
 async fn hostile(forge: impl Fn(u64, LeaderId) -> (Envelope, LeaderId)) {

@@ -1,7 +1,7 @@
 //! Joins concurrent commands into batches: stamps, seals and proposes them, and hands out the outcomes.
 //!
-//! There is no task of its own. A caller that finds room in the pipeline sends the next batch itself; while the
-//! pipeline is full commands gather, and whoever completes a batch sends what has gathered.
+//! There is no task of its own. A caller lets the tasks that are ready join it, then sends the next batch itself if
+//! there is room in the pipeline; while it is full commands wait, and whoever completes a batch sends what waits.
 
 use super::clock::Stamper;
 use super::core::{Core, Written};
@@ -41,6 +41,8 @@ struct Waiting {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
+    /// A caller lets others join before it sends.
+    gathering: bool,
     /// Somebody is sending batches.
     sealing: bool,
     in_flight: usize,
@@ -130,11 +132,22 @@ impl Proposer {
         Ok(outcome)
     }
 
+    /// Sends what waits after all tasks that are ready have had a turn: under load many of them bring commands, alone it
+    /// costs a microsecond.
+    async fn gather(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.queue.lock().gathering, true) {
+            return;
+        }
+        let gathering = Gathering(self);
+        tokio::task::yield_now().await;
+        drop(gathering);
+    }
+
     /// Sends batches while there is room in the pipeline. One caller at a time does, so that batches reach the log in
     /// the order of their stamps; what others add meanwhile it sends too.
     fn pump(self: &Arc<Self>) {
         let mut queue = self.queue.lock();
-        if queue.sealing {
+        if queue.gathering || queue.sealing {
             return;
         }
         while queue.in_flight < MAX_IN_FLIGHT && !queue.waiting.is_empty() {
@@ -264,6 +277,16 @@ fn reply_all(batch: impl IntoIterator<Item = Waiting>, error: &ProposeError) {
     }
 }
 
+/// Sends what has gathered when dropped, so also when the caller that gathers goes away meanwhile.
+struct Gathering<'a>(&'a Arc<Proposer>);
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().gathering = false;
+        self.0.pump();
+    }
+}
+
 /// A batch in flight. Dropped without completion (the node stops) its callers learn that the outcome is unknown.
 struct Flight {
     proposer: Arc<Proposer>,
@@ -305,7 +328,7 @@ impl Drop for Flight {
 impl Ledger for Arc<Proposer> {
     async fn propose(&self, request_id: u128, actor: &str, command: Command) -> Reply {
         let outcome = self.admit(Request { id: request_id, actor: actor.to_owned(), command })?;
-        self.pump();
+        self.gather().await;
         match tokio::time::timeout(PROPOSE_TIMEOUT, outcome).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) => Err(ProposeError::Unknown { why: "the node stopped".to_owned() }),
