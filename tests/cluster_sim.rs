@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[path = "support/auditor.rs"]
+mod auditor;
 #[path = "support/history.rs"]
 mod history;
 #[path = "support/sim.rs"]
@@ -24,14 +26,6 @@ fn seeds() -> std::ops::Range<u64> {
     first..first + count
 }
 
-/// What a caller was told of its account, and from when to when it asked.
-struct Call {
-    name: String,
-    account: u64,
-    asked: Instant,
-    answered: Instant,
-}
-
 async fn create(sim: &Sim, name: &str) -> Result<Outcome, ProposeError> {
     let active = sim.active().await;
     sim.nodes[&active].replica.ledger().propose(0, "tester", request_account(name)).await
@@ -48,54 +42,22 @@ fn check_told(sim: &Sim, told: &BTreeMap<String, u64>) {
     }
 }
 
-/// Ids are given in the order in which commands take effect, so a command that was answered before another was asked
-/// must have the lower one; and a command that was repeated after a lost answer has one id only.
-fn check_real_time(calls: &[Call]) {
-    let mut answered: Vec<_> = calls.iter().map(|c| (c.answered, c.account)).collect();
-    answered.sort_unstable();
-    for call in calls {
-        let before = answered.iter().take_while(|(at, _)| *at < call.asked).map(|(_, id)| *id).max();
-        let (name, account) = (&call.name, call.account);
-        assert!(before < Some(account), "{name} got {account} after {before:?} had been given");
-    }
-    let ids: std::collections::BTreeSet<_> = calls.iter().map(|c| c.account).collect();
-    assert_eq!(ids.len(), calls.len(), "an id was given twice");
-}
-
-/// One seed: callers create accounts, and products register and change their counts, while the network misbehaves and
+/// One seed: callers create and delete accounts under the same few names, and products register and change their counts, while the network misbehaves and
 /// nodes restart.
 async fn storm(seed: u64, witnesses: &[u64]) {
     use rand::{RngExt, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
     let mut sim = Sim::form(seed, 3, witnesses).await;
-    let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
+    let told: Arc<Mutex<Vec<Told>>> = Arc::default();
     sell(&sim).await;
-    let products: Arc<Mutex<Products>> = Arc::default();
     let mut applied = Applied::default();
     let deadline = Instant::now() + Duration::from_secs(6);
     let replicas: Arc<Mutex<Vec<Arc<Replica>>>> =
         Arc::new(Mutex::new(sim.nodes.values().map(|n| n.replica.clone()).collect()));
-    let callers: Vec<_> = (0..6u64)
-        .map(|caller| {
-            let (calls, replicas) = (calls.clone(), replicas.clone());
-            tokio::spawn(async move {
-                for n in 0.. {
-                    if Instant::now() > deadline {
-                        return;
-                    }
-                    let name = format!("account {caller}-{n}");
-                    let id = 1 + u128::from(caller) * 1_000_000 + n;
-                    let now = replicas.lock().unwrap().clone();
-                    let asked = Instant::now();
-                    if let Some(Outcome::Created(account)) = surely(&now, id, request_account(&name), deadline).await {
-                        calls.lock().unwrap().push(Call { name, account, asked, answered: Instant::now() });
-                    }
-                }
-            })
-        })
-        .collect();
+    let callers: Vec<_> =
+        (0..6).map(|caller| tokio::spawn(accounts(caller, replicas.clone(), told.clone(), deadline))).collect();
     let buyers: Vec<_> =
-        (0..2).map(|caller| tokio::spawn(product(caller, replicas.clone(), products.clone(), deadline))).collect();
+        (6..8).map(|caller| tokio::spawn(product(caller, replicas.clone(), told.clone(), deadline))).collect();
     while Instant::now() < deadline {
         match rng.random_range(0..5) {
             0 => sim.net.isolate(rng.random_range(1..=3), &[1, 2, 3]),
@@ -126,14 +88,14 @@ async fn storm(seed: u64, witnesses: &[u64]) {
     sim.active().await;
     create(&sim, "the last one").await.unwrap();
     sim.converge().await;
-    let calls = std::mem::take(&mut *calls.lock().unwrap());
-    check_real_time(&calls);
-    let told: BTreeMap<String, u64> = calls.into_iter().map(|c| (c.name, c.account)).collect();
-    assert!(told.len() > 5, "seed {seed}: only {} commands went through", told.len());
-    check_told(&sim, &told);
-    products.lock().unwrap().check(&sim);
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    assert!(told.len() > 50, "seed {seed}: only {} commands went through", told.len());
+    check_linearizable(&sim, &told);
     applied.check(&sim);
-    println!("seed {seed}: {} accounts", told.len());
+    for (id, node) in &sim.nodes {
+        assert!(node.store.state().check().is_empty(), "node {id}: {:?}", node.store.state().check());
+    }
+    println!("seed {seed}: {} commands", told.len());
     sim.end().await;
 }
 

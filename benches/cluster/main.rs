@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let mut ours = Vec::new();
     if wanted("proposer") {
         ours = proposer::measure(runs, time)?;
-        report::print("Proposer: three processes, gRPC over mTLS, durable on a quorum", &ours);
+        report::print("Proposer: two data nodes and a witness, gRPC over mTLS, durable on a quorum", &ours);
     }
     if ["https", "failover", "trap", "quiet", "scale"].iter().any(|p| wanted(p)) {
         whole_system(&wanted, quick, runs, time)?;

@@ -1,4 +1,5 @@
-//! The proposer alone: three processes with real gRPC over mutual TLS and real disks; the callers are in the leader's.
+//! The proposer alone: two data nodes and a witness, each a process, with real gRPC over mutual TLS and real disks; the
+//! callers are in the leader's.
 
 use super::report::{Row, Runs};
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,8 @@ use zeroize::Zeroizing;
 const CLUSTER: &str = "bench";
 /// Names a child's node id, its part and the common folder.
 pub const NODE: &str = "LICRAFT_BENCH_NODE";
+/// The third node; the data nodes are 1, 2 and, as a newcomer, 4.
+const WITNESS: u64 = 3;
 const CALLERS: [usize; 4] = [1, 16, 64, 256];
 
 #[derive(Serialize, Deserialize)]
@@ -51,7 +54,7 @@ fn info(id: u64) -> NodeInfo {
         name: format!("node-{id}"),
         public_address: "127.0.0.1".into(),
         cluster_address: format!("127.0.0.1:{}", 24_000 + id),
-        witness: false,
+        witness: id == WITNESS,
     }
 }
 
@@ -62,12 +65,15 @@ async fn start(id: u64, dir: &Path) -> Result<Arc<Replica>> {
     let request = csr(&key, &info(id).name)?;
     let cert = node_certificate(&ca, &request, id, CLUSTER, &info(id).name, vec!["127.0.0.1".into()], now())?;
     let tls = NodeTls::new(ca.cert_der(), &Identity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? })?;
-    let auth: Arc<dyn BatchAuth> = Arc::new(Auth(Sealer::load(&dir.join("sealing.key"))?));
-    let options = StoreOptions { auth: Some(auth.clone()), ..StoreOptions::default() };
+    let auth: Option<Arc<dyn BatchAuth>> = match id {
+        WITNESS => None,
+        _ => Some(Arc::new(Auth(Sealer::load(&dir.join("sealing.key"))?))),
+    };
+    let options = StoreOptions { auth: auth.clone(), ..StoreOptions::default() };
     let (log, machine, handle) = Store::open(&dir.join(format!("n{id}")), options)?;
     let listener = tokio::net::TcpListener::bind(&info(id).cluster_address).await?;
     let mut options = ReplicaOptions::new(id, CLUSTER.into(), Epoch { counter: 1, id: 1 }, info(id));
-    options.auth = Some(auth);
+    options.auth = auth;
     let transport = Transport::Grpc { listener, tls, local: None };
     Ok(Replica::start_apart(options, StoreParts::new(log, machine, handle), transport).await?)
 }

@@ -29,6 +29,13 @@ pub const CAUGHT_UP_WITHIN: u64 = 100;
 /// How long a follower may wait to hear that an entry it holds is committed, unless new entries tell it sooner.
 pub const COMMIT_DELAY: Duration = Duration::from_millis(10);
 
+/// The least time between two appends to a witness while a data node alone makes entries commit. Each costs a barrier
+/// and a tenth of the processor time of a batch; a witness needs them only when the data node is lost.
+pub const WITNESS_PACE: Duration = Duration::from_millis(10);
+
+/// A data node that acknowledged nothing for this long is no longer counted on to make entries commit.
+pub const STANDBY_FRESH: Duration = Duration::from_millis(30);
+
 /// A peer that does not answer an append for this long has its stream ended and opened anew. Far above a slow disk's
 /// barrier, since a new stream sends everything unacknowledged again.
 pub const APPEND_STALL: Duration = Duration::from_secs(2);

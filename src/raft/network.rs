@@ -1,6 +1,6 @@
 //! openraft's network over [`Peer`]s, with the time-outs that openraft leaves to it.
 
-use super::config::{APPEND_STALL, COMMIT_DELAY, SNAPSHOT_TIMEOUT};
+use super::config::{APPEND_STALL, COMMIT_DELAY, SNAPSHOT_TIMEOUT, STANDBY_FRESH, WITNESS_PACE};
 use super::core::SnapshotBytes;
 use super::peer::{Append, Connect, Lane, Peer, PeerError};
 use crate::store::{LogId, NodeInfo, TypeConfig, Vote};
@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type C = TypeConfig;
 
@@ -28,12 +28,20 @@ pub(super) struct Network<S> {
     pub me: u64,
     pub connect: Arc<dyn Connect>,
     pub snapshots: Arc<dyn SnapshotBytes<S>>,
+    pub standby: Arc<StandbyProgress>,
 }
 
 impl<S: Send + 'static> Network<S> {
     fn client(&self, target: u64, node: &NodeInfo, lane: Lane, streaming: bool) -> Client<S> {
-        let peer = self.connect.peer(target, node, lane);
-        Client { me: self.me, target, peer, snapshots: self.snapshots.clone(), streaming }
+        Client {
+            me: self.me,
+            target,
+            witness: node.witness,
+            peer: self.connect.peer(target, node, lane),
+            snapshots: self.snapshots.clone(),
+            standby: self.standby.clone(),
+            streaming,
+        }
     }
 }
 
@@ -58,8 +66,10 @@ impl<S: Send + 'static> RaftNetworkFactory<C> for Network<S> {
 pub(super) struct Client<S> {
     me: u64,
     target: u64,
+    witness: bool,
     peer: Arc<dyn Peer>,
     snapshots: Arc<dyn SnapshotBytes<S>>,
+    standby: Arc<StandbyProgress>,
     streaming: bool,
 }
 
@@ -114,7 +124,8 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
         Box::pin(async move {
             let sent = Arc::new(AtomicU64::new(0));
             let counter = sent.clone();
-            let counted = LazyCommits::new(input).inspect(move |_: &Append| {
+            let paced = Paced::new(input, self.witness.then(|| self.standby.clone()));
+            let counted = LazyCommits::new(paced).inspect(move |_: &Append| {
                 counter.fetch_add(1, Ordering::Relaxed);
             });
             let (requests, revoke) = Revocable::new(Box::pin(counted));
@@ -124,6 +135,9 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
             let watched = watch_stall(replies, sent, APPEND_STALL);
             let replies = watched.map(move |r| {
                 let _until_dropped = &revoke;
+                if let (false, Ok(Ok(matched))) = (client.witness, &r) {
+                    client.standby.acknowledged(*matched);
+                }
                 r.map_err(|e| client.error(RPCTypes::AppendEntries, APPEND_STALL, e))
             });
             Ok(Box::pin(replies) as BoxStream<'s, _>)
@@ -163,6 +177,57 @@ impl<S: Send + 'static> RaftNetworkV2<C> for Client<S> {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<C>, RPCError<C>> {
         self.timed(RPCTypes::TransferLeader, option.hard_ttl(), self.peer.transfer(request)).await
+    }
+}
+
+/// The newest log id that a data node other than this one acknowledged, and when: whether entries commit without a
+/// witness.
+#[derive(Default)]
+pub(super) struct StandbyProgress(Mutex<Option<(Option<LogId>, Instant)>>);
+
+impl StandbyProgress {
+    fn acknowledged(&self, matched: Option<LogId>) {
+        *self.0.lock() = Some((matched, Instant::now()));
+    }
+
+    /// Whether a data node keeps up, and has all that was sent to the witness before.
+    fn leads(&self, witness: Option<LogId>) -> bool {
+        self.0.lock().is_some_and(|(matched, at)| at.elapsed() < STANDBY_FRESH && matched >= witness)
+    }
+}
+
+/// Lets requests to a witness gather for [`WITNESS_PACE`] after each one with entries, while the standby makes entries
+/// commit; requests to others pass. openraft makes a request when it is asked for one, of all entries there are.
+struct Paced<I> {
+    input: I,
+    /// None for a target that is no witness.
+    standby: Option<Arc<StandbyProgress>>,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl<I> Paced<I> {
+    const fn new(input: I, standby: Option<Arc<StandbyProgress>>) -> Self {
+        Self { input, standby, pause: None }
+    }
+}
+
+impl<I: Stream<Item = Append> + Unpin> Stream for Paced<I> {
+    type Item = Append;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Append>> {
+        let this = &mut *self;
+        if let Some(pause) = &mut this.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            this.pause = None;
+        }
+        let request = std::task::ready!(this.input.poll_next_unpin(cx));
+        if let (Some(standby), Some(request)) = (&this.standby, &request)
+            && !request.entries.is_empty()
+            && standby.leads(request.prev_log_id)
+        {
+            this.pause = Some(Box::pin(tokio::time::sleep(WITNESS_PACE)));
+        }
+        Poll::Ready(request)
     }
 }
 
@@ -326,6 +391,32 @@ mod tests {
         assert_eq!(seen(lazy.next().await), Some((0, 8)));
         assert_eq!(seen(lazy.next().await), None);
         assert_eq!(seen(lazy.next().await), None);
+    }
+
+    #[tokio::test]
+    async fn entries_for_a_witness_gather_only_while_the_standby_keeps_up() {
+        let standby = Arc::new(StandbyProgress::default());
+        let requests = || futures::stream::iter([request(4, 1, 3), request(5, 1, 4), request(6, 1, 5)]);
+        let at_once = |paced: &mut Paced<_>| paced.next().now_or_never().is_some();
+        let leader_id = LeaderId { term: 1, node_id: 1 };
+        // Nobody has acknowledged anything: the witness is needed.
+        let mut paced = Paced::new(requests(), Some(standby.clone()));
+        assert_eq!([at_once(&mut paced), at_once(&mut paced), at_once(&mut paced)], [true; 3]);
+        // The standby has what the witness has.
+        standby.acknowledged(Some(LogId { leader_id, index: 4 }));
+        let mut paced = Paced::new(requests(), Some(standby.clone()));
+        assert_eq!([at_once(&mut paced), at_once(&mut paced)], [true, false]);
+        assert!(paced.next().await.is_some(), "held for good");
+        // It lags behind the witness now.
+        assert!(at_once(&mut paced));
+        // It fell silent.
+        standby.acknowledged(Some(LogId { leader_id, index: 9 }));
+        tokio::time::sleep(STANDBY_FRESH).await;
+        let mut paced = Paced::new(requests(), Some(standby));
+        assert_eq!([at_once(&mut paced), at_once(&mut paced)], [true; 2]);
+        // A data node waits for nothing.
+        let mut paced = Paced::new(requests(), None);
+        assert_eq!([at_once(&mut paced), at_once(&mut paced), at_once(&mut paced)], [true; 3]);
     }
 
     #[tokio::test]

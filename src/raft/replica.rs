@@ -105,7 +105,7 @@ impl Replica {
             Transport::InProcess { connect } => (connect, None),
         };
         let config = openraft_config(&options.cluster_id, options.timings)?;
-        let network = Network { me, connect: connect.clone(), snapshots: snapshots.clone() };
+        let network = Network { me, connect: connect.clone(), snapshots: snapshots.clone(), standby: Arc::default() };
         let raft =
             Raft::new(me, config, network, log, machine).await.map_err(|e| ReplicaError::Start(e.to_string()))?;
         let core: Arc<dyn Core> = Arc::new(Engine { raft, snapshots });

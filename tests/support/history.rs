@@ -1,10 +1,11 @@
 //! What the nodes and the callers of a storm saw, checked against each other.
 
+use super::auditor::Auditor;
 use super::sim::*;
 use licraft::license::*;
 use licraft::raft::Replica;
 use licraft::store::{Entry, LogId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -47,13 +48,59 @@ impl Applied {
     }
 }
 
-/// What products were told.
-#[derive(Default)]
-pub struct Products {
-    registered: BTreeMap<String, InstanceId>,
-    refused: BTreeSet<String>,
-    /// The last number answered to an instance, and the count it asked for.
-    answered: BTreeMap<InstanceId, (u64, u64)>,
+/// What a caller was told of the command with request id `id`, and from when to when it asked.
+pub struct Told {
+    pub id: u128,
+    pub outcome: Outcome,
+    pub asked: Instant,
+    pub answered: Instant,
+}
+
+/// Linearizability (Herlihy and Wing, 1990): the log, replayed, gives every caller what it was told, answered as an
+/// independent model would and in an order that agrees with real time; and every node's state is what the model
+/// has at its end.
+pub fn check_linearizable(sim: &Sim, told: &[Told]) {
+    let requests = requests(sim);
+    let (mut state, mut auditor, mut first) = (State::default(), Auditor::default(), BTreeMap::new());
+    for (position, (stamp, request)) in requests.iter().enumerate() {
+        let outcome = state.apply(*stamp, request, &mut Changes::new());
+        auditor.observe(*stamp, request, &outcome).unwrap();
+        if request.id != 0 {
+            first.entry(request.id).or_insert((position, outcome));
+        }
+    }
+    for (id, node) in &sim.nodes {
+        auditor.compare(&node.store.state()).unwrap_or_else(|why| panic!("node {id}: {why}"));
+    }
+    let position = |call: &Told| {
+        let (position, outcome) = first.get(&call.id).unwrap_or_else(|| panic!("{} was answered and lost", call.id));
+        assert_eq!(*outcome, call.outcome, "request {} was told something else", call.id);
+        *position
+    };
+    let mut answered: Vec<_> = told.iter().map(|call| (call.answered, position(call))).collect();
+    answered.sort_unstable();
+    let mut asked: Vec<_> = told.iter().map(|call| (call.asked, position(call))).collect();
+    asked.sort_unstable();
+    let (mut answered, mut newest) = (answered.into_iter().peekable(), None);
+    for (at, position) in asked {
+        while let Some((_, before)) = answered.next_if(|(done, _)| *done < at) {
+            newest = newest.max(Some(before));
+        }
+        assert!(newest < Some(position), "a command took effect before one that was answered before it was asked");
+    }
+}
+
+/// All commands in the order of the log, with their stamps.
+fn requests(sim: &Sim) -> Vec<(Stamp, Request)> {
+    let log = sim.nodes.values().next().unwrap().entries();
+    assert_eq!(log.first().map(|e| e.log_id.index), Some(0), "the log does not reach back to its beginning");
+    let open = |entry: Entry| match entry.payload {
+        openraft::EntryPayload::Normal(envelope) => {
+            Some(envelope.open(entry.log_id.leader_id, Some(&TestAuth(9))).unwrap())
+        }
+        _ => None,
+    };
+    log.into_iter().filter_map(open).flat_map(|b| b.requests.into_iter().map(move |r| (b.stamp, r))).collect()
 }
 
 /// One account with one license and a token for [`TOKEN_USES`] registrations.
@@ -105,41 +152,70 @@ fn register(sn: &str, key: u64) -> Command {
     }
 }
 
-/// Registers one product after the other and lets the newest change its count, until `deadline`; what was asked by
-/// then is repeated under its id and number until the outcome is known.
-pub async fn product(
-    caller: u64,
+/// Asks the nodes in turn, and keeps what it was told.
+struct Caller {
+    number: u64,
+    asked: u64,
     replicas: Arc<Mutex<Vec<Arc<Replica>>>>,
-    told: Arc<Mutex<Products>>,
+    told: Arc<Mutex<Vec<Told>>>,
+    deadline: Instant,
+}
+
+impl Caller {
+    /// Repeats the command under one request id until the outcome is known.
+    async fn ask(&mut self, command: Command) -> Outcome {
+        self.asked += 1;
+        let id = u128::from(self.number + 1) << 96 | u128::from(self.asked);
+        let asked = Instant::now();
+        let outcome = known(&self.replicas, id, command, self.deadline).await;
+        let answered = Instant::now();
+        self.told.lock().unwrap().push(Told { id, outcome: outcome.clone(), asked, answered });
+        outcome
+    }
+}
+
+/// Requests accounts by names that others want too, and deletes those it got, until `deadline`.
+pub async fn accounts(
+    number: u64,
+    replicas: Arc<Mutex<Vec<Arc<Replica>>>>,
+    told: Arc<Mutex<Vec<Told>>>,
     deadline: Instant,
 ) {
+    let mut caller = Caller { number, asked: 0, replicas, told, deadline };
+    while Instant::now() < deadline {
+        let name = format!("account {}", caller.asked % 3);
+        if let Outcome::Created(account) = caller.ask(request_account(&name)).await {
+            caller.ask(Command::DeleteAccount { account: AccountId(account) }).await;
+        }
+    }
+}
+
+/// Registers one product after the other and lets the newest change its count, until `deadline`.
+pub async fn product(
+    number: u64,
+    replicas: Arc<Mutex<Vec<Arc<Replica>>>>,
+    told: Arc<Mutex<Vec<Told>>>,
+    deadline: Instant,
+) {
+    let mut caller = Caller { number, asked: 0, replicas, told, deadline };
     let mut newest = None;
     for n in 1..u64::MAX {
         if Instant::now() > deadline {
-            return;
+            break;
         }
-        let id = u128::from(caller + 1) << 96 | u128::from(n) << 1;
-        let (sn, key) = (format!("{caller}-{n}"), (caller + 1) << 32 | n);
-        match known(&replicas, id, register(&sn, key), deadline).await {
-            Outcome::Registered(r) => {
-                assert_eq!(told.lock().unwrap().registered.insert(sn, r.instance), None);
-                newest = Some(r.instance);
-            }
-            Outcome::Refused(_) => assert!(told.lock().unwrap().refused.insert(sn)),
-            other => panic!("{other:?}"),
+        let (sn, key) = (format!("{number}-{n}"), (number + 1) << 32 | n);
+        if let Outcome::Registered(registered) = caller.ask(register(&sn, key)).await {
+            newest = Some(registered.instance);
         }
         if let Some(instance) = newest {
-            let (count, mut digest) = (1 + n % 3, [0; 32]);
+            let mut digest = [0; 32];
             digest[..8].copy_from_slice(&n.to_le_bytes());
-            let action = InstanceAction::Authorize { usage: vec![("HOT".to_owned(), count)] };
-            let command = Command::Numbered { instance, number: n, digest, action };
-            let Outcome::Authorized(answer) = known(&replicas, id + 1, command, deadline).await else {
-                panic!("{instance:?}, number {n}: not authorized")
-            };
-            assert_eq!(answer.licenses.first().map(|l| l.count), Some(count));
-            told.lock().unwrap().answered.insert(instance, (n, count));
+            let action = InstanceAction::Authorize { usage: vec![("HOT".to_owned(), 1 + n % 3)] };
+            let outcome = caller.ask(Command::Numbered { instance, number: n, digest, action }).await;
+            assert!(matches!(outcome, Outcome::Authorized(_)), "{outcome:?}");
         }
     }
+    assert!(newest.is_some(), "no product was registered");
 }
 
 /// The outcome, long after the storm if need be. A node may have been replaced by its restarted self in between.
@@ -153,24 +229,4 @@ async fn known(replicas: &Mutex<Vec<Arc<Replica>>>, id: u128, command: Command, 
         }
     }
     panic!("no outcome long after the storm: {command:?}")
-}
-
-impl Products {
-    /// Each took effect once, and as told.
-    pub fn check(&self, sim: &Sim) {
-        for (node, state) in sim.nodes.iter().map(|(id, n)| (id, n.store.state())) {
-            let found: BTreeMap<_, _> = state.instances(None).map(|i| (i.udi.sn.clone(), i.id)).collect();
-            assert_eq!(found, self.registered, "node {node}: other instances than the products were told");
-            let uses = state.token_by_hash(&TOKEN).unwrap().uses;
-            assert_eq!(uses, found.len() as u64, "node {node}: uses of the token");
-            assert!(uses == TOKEN_USES || uses < TOKEN_USES && self.refused.is_empty(), "node {node}: {uses} uses");
-            for (id, told) in &self.answered {
-                let instance = state.instance(*id).unwrap();
-                let number = instance.last_request.as_ref().unwrap().number;
-                let count = instance.usage.first().map_or(0, |(_, count)| *count);
-                assert_eq!((number, count), *told, "node {node}, {id:?}: another count than told");
-            }
-        }
-        assert!(!self.answered.is_empty(), "no product was answered");
-    }
 }
