@@ -1,8 +1,9 @@
 //! Measurements of the whole: `cargo bench --bench cluster`, or with names of parts: `-- proposer https`.
 //!
-//! Parts: `proposer`, `https`, `failover`, `trap`, `quiet`, `scale`, `postgres`, `etcd`. `--quick` makes few and short
+//! Parts: `disk`, `proposer`, `https`, `failover`, `trap`, `quiet`, `scale`, `postgres`, `etcd`. `--quick` makes few and short
 //! runs, to see that it works. Nothing here fails for being slow.
 
+mod disk;
 mod etcd;
 mod newcomer;
 mod postgres;
@@ -13,7 +14,7 @@ mod system;
 use anyhow::Result;
 use std::time::Duration;
 
-const PARTS: [&str; 8] = ["proposer", "https", "failover", "trap", "quiet", "scale", "postgres", "etcd"];
+const PARTS: [&str; 9] = ["disk", "proposer", "https", "failover", "trap", "quiet", "scale", "postgres", "etcd"];
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +34,9 @@ fn main() -> Result<()> {
     let (runs, seconds) = if quick { (1, 2) } else { (5, 5) };
     let time = Duration::from_secs(seconds);
 
+    if wanted("disk") {
+        report::print("The disk alone", &disk::measure(runs, time)?);
+    }
     let mut ours = Vec::new();
     if wanted("proposer") {
         ours = proposer::measure(runs, time)?;
