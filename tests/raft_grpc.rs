@@ -14,6 +14,7 @@ use licraft::store::{Epoch, state_digest};
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -184,4 +185,30 @@ async fn a_peer_that_accepts_and_never_answers_stops_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_is_silent_after_its_handshake_stops_nobody() {
     silent(true).await;
+}
+
+/// Node 3's address belongs to node 2 now: whoever calls hangs up after the handshake, and does so again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_another_is_not_called_without_pause() {
+    let mut cluster = Cluster::form(3).await;
+    cluster.create("before").await;
+    cluster.equal(&[1, 2, 3]).await;
+    cluster.stop(3).await;
+    let listener = cluster.listen(3).await;
+    let server = cluster.tls(2).server();
+    let mut calls = 0;
+    let wrong = async {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            calls += 1;
+            let _ = TlsAcceptor::from(server.clone()).accept(stream).await;
+        }
+    };
+    // A look at the rate, not at the time: calls come in the tens.
+    assert!(tokio::time::timeout(Duration::from_secs(2), wrong).await.is_err());
+    assert!((1..200).contains(&calls), "{calls} calls in two seconds");
+    drop(listener);
+    cluster.start(3, EPOCH).await;
+    cluster.equal(&[1, 2, 3]).await;
+    cluster.end().await;
 }

@@ -3,7 +3,7 @@
 use super::deploy;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
-use super::pairing::{CODE_LIFE, node_certificate};
+use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
 use super::running::{Running, active_name};
 use super::shared::Shared;
 use super::status::{self, Answer, Facts, MemberFacts, Mode};
@@ -131,7 +131,8 @@ impl Control {
         let ca = Authority::self_signed(&format!("{name} cluster CA"), CLUSTER_CA_DAYS, now)?;
         let key = SigningKey::generate(Algorithm::Es256)?;
         let cluster_id = hex::encode(random::bytes::<16>());
-        let hosts = vec![self.shared.config.address.to_string(), name.to_owned()];
+        let config = &self.shared.config;
+        let hosts = node_hosts(config.address, config.raft.listen.ip(), name);
         let cert = node_certificate(&ca, &ca::csr(&key, name)?, 1, &cluster_id, name, hosts, now)?;
         let timings = Settings::default();
         Ok(NodeIdentity {
@@ -253,6 +254,7 @@ impl Control {
         let there = running.replica.status().peers.iter().any(|p| p.serving && p.last_contact.is_some_and(fresh));
         facts.serving = here || (there && facts.leader != Some(facts.this_id));
         facts.changing_since = (!facts.serving).then(|| millis(role.since));
+        facts.failed_actions = running.failed_actions();
         facts.vip_held = !running.holding.borrow().held.is_empty();
         facts
     }

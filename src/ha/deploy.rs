@@ -4,10 +4,11 @@ use super::control::{commit, not_active};
 use super::running::Running;
 use super::shared::Shared;
 use crate::admin::{AdminError, Check, CheckResult, Deploy, Kind, Progress};
-use crate::config::VipDriver;
+use crate::config::{Config, VipDriver};
 use crate::license::{Command, Member};
 use crate::raft::Ledger;
 use crate::store::NodeInfo;
+use crate::vip::{self, Usable};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -106,15 +107,19 @@ async fn preflight(
         (1, 1) => tell("nodes", Warning, "two nodes without a witness: a crash of one stops service".into()),
         (n, v) => tell("nodes", Passed, format!("{v} voting, {n} to be added")),
     }
+    match &shared.config.vip.driver {
+        VipDriver::Bind => {
+            tell("driver", Passed, "bind: this host must already answer for the virtual address".into());
+        }
+        VipDriver::Hook { .. } => tell("driver", Passed, "hook: the commands of the node file move the address".into()),
+        VipDriver::Netlink => {}
+    }
+    if let Some(interface) = request.interface.as_ref().filter(|_| shared.config.vip.driver != VipDriver::Netlink) {
+        tell("interface", Warning, format!("{interface} is used only by the driver \"netlink\""));
+    }
     for address in &request.vip {
-        let (result, detail) = address_free(running, *address, shared.config.https.product.port()).await;
+        let (result, detail) = address_free(shared, running, *address, request.interface.as_deref()).await;
         tell("virtual address", result, detail);
-    }
-    if shared.config.vip.driver == VipDriver::Bind {
-        tell("driver", Passed, "bind: this host must already answer for the virtual address".into());
-    }
-    if let Some(interface) = &request.interface {
-        tell("interface", Warning, format!("{interface} is not used by the driver \"bind\""));
     }
     for member in joined {
         let (result, detail) = reachable(member).await;
@@ -130,13 +135,43 @@ async fn preflight(
     failed
 }
 
-async fn address_free(running: &Running, address: IpAddr, port: u16) -> (CheckResult, String) {
+async fn address_free(
+    shared: &Shared,
+    running: &Running,
+    address: IpAddr,
+    asked: Option<&str>,
+) -> (CheckResult, String) {
     if running.holding.borrow().held.contains(&address) {
         return (CheckResult::Passed, format!("{address} is held by this cluster"));
+    }
+    let port = shared.config.https.product.port();
+    match shared.config.vip.driver {
+        VipDriver::Netlink => return address_usable(&shared.config, address, asked).await,
+        // Where it is before a command has moved it here, only the cloud knows.
+        VipDriver::Hook { .. } => return (CheckResult::Passed, format!("{address} is left to the commands")),
+        VipDriver::Bind => {}
     }
     match TcpListener::bind(SocketAddr::new(address, port)).await {
         Ok(_) => (CheckResult::Passed, format!("{address} is free on port {port}")),
         Err(e) => (CheckResult::Failed, format!("{address} port {port} cannot be had here: {e}")),
+    }
+}
+
+/// Asks the interface that would take the address, and the link whether somebody has it.
+async fn address_usable(config: &Config, address: IpAddr, asked: Option<&str>) -> (CheckResult, String) {
+    let (own, configured) = (config.address, config.vip.interface.clone());
+    let usable = tokio::task::spawn_blocking(move || vip::usable(configured.as_deref(), own, address)).await;
+    match usable.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
+        Ok(Usable { interface, .. }) if asked.is_some_and(|asked| asked != interface) => {
+            let hint = "set `vip.interface` in the node files, then restart the nodes";
+            (CheckResult::Failed, format!("by this node's file {address} goes onto {interface}; {hint}"))
+        }
+        Ok(Usable { interface, taken_by: None }) => (CheckResult::Passed, format!("{address} is free on {interface}")),
+        Ok(Usable { interface, taken_by: Some(other) }) => {
+            let what = format!("{address} is in use: {other} answers for it on {interface}");
+            (CheckResult::Failed, format!("{what}; choose another address, or take it from that machine"))
+        }
+        Err(error) => (CheckResult::Failed, error.to_string()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::identity::NodeIdentity;
 use super::join;
-use super::pairing::{Desk, node_certificate};
+use super::pairing::{Desk, node_certificate, node_hosts};
 use super::shared::Shared;
 use crate::admin::Aside;
 use crate::license::{Command, Member, Millis, Outcome};
@@ -71,7 +71,7 @@ impl Aside for JoinDesk {
 #[tonic::async_trait]
 impl join::Desk for JoinDesk {
     async fn admit(&self, request: JoinRequest, exporter: [u8; 32]) -> Result<JoinResponse, Status> {
-        let (public, _) = addresses(&request).map_err(Status::invalid_argument)?;
+        let (public, cluster) = addresses(&request).map_err(Status::invalid_argument)?;
         let _turn = self.turn.lock().await;
         self.check_name(&request)?;
         self.codes.lock().check(&request, &exporter).map_err(|e| Status::permission_denied(e.to_string()))?;
@@ -93,7 +93,7 @@ impl join::Desk for JoinDesk {
             Err(error) => return Err(Status::unavailable(error.to_string())),
         }
         tracing::info!(node = request.name, node_id, witness = request.witness, "a node joined");
-        self.answer(&request, node_id, public, now)
+        self.answer(&request, node_id, node_hosts(public, cluster.ip(), &request.name), now)
     }
 }
 
@@ -122,13 +122,18 @@ impl JoinDesk {
         highest.max(self.identity.file.node_id) + 1
     }
 
-    fn answer(&self, request: &JoinRequest, node_id: u64, public: IpAddr, now: Millis) -> Result<JoinResponse, Status> {
+    fn answer(
+        &self,
+        request: &JoinRequest,
+        node_id: u64,
+        hosts: Vec<String>,
+        now: Millis,
+    ) -> Result<JoinResponse, Status> {
         let internal = |e: crate::pki::PkiError| Status::internal(e.to_string());
         let file = &self.identity.file;
         let (Some(ca), Some(sealer)) = (&self.identity.ca, &self.identity.sealer) else {
             return Err(Status::failed_precondition("a witness lets nobody in; ask the primary node"));
         };
-        let hosts = vec![public.to_string(), request.name.clone()];
         let cert = node_certificate(ca, &request.csr, node_id, &file.cluster_id, &request.name, hosts, now);
         let (sealing_key, ca_key) = match request.witness {
             true => (Vec::new(), Vec::new()),

@@ -1,8 +1,10 @@
 //! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
 
+mod address;
 pub mod control;
 mod deploy;
 pub mod desk;
+pub mod gray;
 pub mod identity;
 pub mod join;
 pub mod pairing;

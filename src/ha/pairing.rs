@@ -10,6 +10,7 @@ use crate::pki::pairing::PairingCode;
 use crate::pki::tls::{CLUSTER_URI, NODE_URI};
 use crate::pki::{PkiError, equal_secrets, random};
 use crate::proto::pairing::JoinRequest;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::identity::NODE_CERTIFICATE_DAYS;
@@ -94,6 +95,14 @@ pub fn proof(code: &PairingCode, request: &JoinRequest, exporter: &[u8]) -> [u8;
     use prost::Message;
     let bare = JoinRequest { proof: Vec::new().into(), ..request.clone() };
     code.proof("join", exporter, &bare.encode_to_vec())
+}
+
+/// What a node is called by: its public address, the one for Raft, and its name.
+#[must_use]
+pub fn node_hosts(public: IpAddr, cluster: IpAddr, name: &str) -> Vec<String> {
+    let mut hosts = vec![public.to_string(), cluster.to_string(), name.to_owned()];
+    hosts.dedup();
+    hosts
 }
 
 /// Issues the certificate of node `node_id`.

@@ -1,18 +1,21 @@
 //! What runs while a node takes part in its cluster: the replica, and on a data node the HTTPS ports, the virtual
 //! address and synchronization. All of it ends when `ha stop` or the process ends it.
 
+use super::address::{self, Address};
+use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
 use super::ports::Ports;
 use super::shared::Shared;
 use super::upstream::UpstreamKeeper;
-use crate::config::{NodeRole, VipDriver};
+use crate::admin::FailedAction;
+use crate::config::NodeRole;
 use crate::license::{Command, Settings};
 use crate::pki::seal::Sealer;
 use crate::pki::tls::NodeTls;
 use crate::product::{self, ProductContext, Serving, ServingGuard};
 use crate::raft::{LeaseGuard, Ledger, Replica, ReplicaOptions, StoreParts, Timings, Transport};
 use crate::store::{BatchAuth, Epoch, NodeInfo, Store, StoreHandle, StoreOptions};
-use crate::vip::{self, Guard, Holding, Stage};
+use crate::vip::{Guard, Holding, Stage};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,6 +38,7 @@ pub struct Running {
     pub store: StoreHandle,
     pub holding: watch::Receiver<Holding>,
     pub active: watch::Receiver<bool>,
+    pub(super) failed: watch::Receiver<Vec<FailedAction>>,
     /// None on a witness.
     pub upstream: Option<Arc<UpstreamKeeper>>,
     stop: CancellationToken,
@@ -98,15 +102,22 @@ impl Running {
     pub async fn start(shared: &Arc<Shared>, identity: Arc<NodeIdentity>) -> Result<Self> {
         let config = &shared.config;
         let node_tls = NodeTls::new(&identity.ca_cert, &identity.tls)?;
-        let (store, replica) = start_replica(shared, &identity, node_tls.clone()).await?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let (active_tx, active) = watch::channel(false);
         let (report, holding) = watch::channel(Holding::default());
+        let (silent, heard) = watch::channel(None);
+        let (failed_tx, failed) = watch::channel(Vec::new());
+        let trouble = Trouble::new(holding.clone(), heard);
+        let (store, replica) = start_replica(shared, &identity, node_tls.clone(), trouble).await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         shared.ledger.on(replica.ledger());
-        let mut running = Self { identity, node_tls, replica, store, holding, active, upstream: None, stop, tasks };
+        let mut running =
+            Self { identity, node_tls, replica, store, holding, active, failed, upstream: None, stop, tasks };
         if config.role == NodeRole::Data {
-            running.serve(shared, active_tx, report).await?;
+            running.serve(shared, active_tx, report)?;
+            running.probe_self(shared, silent);
         }
+        let (replica, holding, stop) = (running.replica.clone(), running.holding.clone(), running.stop.child_token());
+        running.tasks.spawn(gray::watch_trouble(shared.clone(), replica, holding, failed_tx, stop));
         shared.measure(&running);
         running.watch_store(shared);
         Ok(running)
@@ -118,19 +129,18 @@ impl Running {
         self.replica.ledger()
     }
 
-    async fn serve(
+    fn probe_self(&self, shared: &Shared, silent: watch::Sender<Option<String>>) {
+        let (ca, port) = (self.identity.ca_cert.clone(), shared.config.https.product.port());
+        self.tasks.spawn(gray::probe_self(ca, port, self.holding.clone(), silent, self.stop.child_token()));
+    }
+
+    fn serve(
         &mut self,
         shared: &Arc<Shared>,
         active: watch::Sender<bool>,
         report: watch::Sender<Holding>,
     ) -> Result<()> {
         let config = &shared.config;
-        if config.vip.driver != VipDriver::Bind {
-            anyhow::bail!(
-                "the VIP drivers \"netlink\" and \"hook\" are not built yet; set `[vip] driver = \"bind\"` and use an \
-                 address that this machine answers for"
-            );
-        }
         let sealer = self.identity.sealer.clone().context("a data node without its sealing key")?;
         let served = Served::new(self.replica.clone());
         let upstream = Arc::new(UpstreamKeeper::new(self.ledger(), sealer.clone(), shared.clock.clone()));
@@ -139,13 +149,16 @@ impl Running {
         let own = own_address(config.https.product.ip(), config.address);
         ports.open(&[own], self.stop.child_token()).context("opening the HTTPS ports")?;
 
-        let (vip_tx, vip_addresses) = watch::channel(Vec::new());
-        let (wake_tx, wake) = watch::channel(0);
-        let hold =
-            vip::hold(Arc::new(served.clone()), ports.clone(), vip_addresses, wake, report, self.stop.child_token());
-        self.tasks.spawn(hold);
+        let (vip_tx, wanted) = watch::channel(Vec::new());
+        let address = Address { wanted, report, stop: self.stop.child_token() };
+        let (off, findings) = address::hold(config, served, ports.clone(), address)?;
+        self.tasks.spawn(async move {
+            // Without a sender the thread has ended, which is what is waited for.
+            let _ = off.await;
+        });
+        self.tasks.spawn(address::note(config.name.clone(), self.ledger(), findings));
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
-        self.tasks.spawn(follow_role(self.replica.clone(), active, wake_tx, self.stop.child_token()));
+        self.tasks.spawn(follow_role(self.replica.clone(), active, self.stop.child_token()));
         let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
         self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));
         Ok(())
@@ -211,7 +224,12 @@ fn own_address(listen: IpAddr, address: IpAddr) -> IpAddr {
     if listen.is_unspecified() { address } else { listen }
 }
 
-async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -> Result<(StoreHandle, Arc<Replica>)> {
+async fn start_replica(
+    shared: &Shared,
+    identity: &NodeIdentity,
+    tls: NodeTls,
+    trouble: Trouble,
+) -> Result<(StoreHandle, Arc<Replica>)> {
     let (config, file) = (&shared.config, &identity.file);
     let epoch_id = u128::from_str_radix(&file.epoch_id, 16).context("the epoch in node.json is not hexadecimal")?;
     let auth = identity.sealer.clone().map(|s| Arc::new(SealerAuth(s)) as Arc<dyn BatchAuth>);
@@ -229,6 +247,7 @@ async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -
         election_max_ms: file.election_max_ms,
     };
     options.auth.clone_from(&auth);
+    options.trouble = Arc::new(move || trouble.here());
     let listener = tokio::net::TcpListener::bind(config.raft.listen).await;
     let listener = listener.with_context(|| format!("listening for the other nodes on {}", config.raft.listen))?;
     NodeIdentity::check_store(&config.data_dir, &config.data_dir.join("raft"))?;
@@ -242,13 +261,8 @@ async fn start_replica(shared: &Shared, identity: &NodeIdentity, tls: NodeTls) -
     Ok((store, Replica::start_apart(options, parts, transport).await.context("starting the replica")?))
 }
 
-/// Publishes whether this node serves, wakes the address holder, and records each take-over.
-async fn follow_role(
-    replica: Arc<Replica>,
-    active: watch::Sender<bool>,
-    wake: watch::Sender<u64>,
-    stop: CancellationToken,
-) {
+/// Publishes whether this node serves, and records each take-over.
+async fn follow_role(replica: Arc<Replica>, active: watch::Sender<bool>, stop: CancellationToken) {
     let guard = replica.guard();
     let mut led_term = None;
     let mut before = None;
@@ -256,7 +270,6 @@ async fn follow_role(
         let serving = guard.serving_until().is_some();
         if *active.borrow() != serving {
             active.send_replace(serving);
-            wake.send_modify(|n| *n += 1);
         }
         let role = replica.roles().borrow().clone();
         let term = role.term;

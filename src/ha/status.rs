@@ -215,6 +215,12 @@ fn verdict(facts: &Facts, status: &ClusterStatus) -> String {
         ClusterState::Retired => {
             "This node is retired and read-only. Provision it as a new node to use it again.".into()
         }
+        // The members are in the log, of which this node has nothing yet.
+        ClusterState::NoQuorum if voters == 0 => {
+            "This node has joined and waits for the active node to call. If that lasts, check that the nodes reach each \
+             other at their cluster addresses (`raft.listen`)."
+                .into()
+        }
         ClusterState::NoQuorum => format!(
             "No quorum: {online} of {voters} voters answer and {needed} are needed, so no licenses are served. \
              Start or reconnect {}.",

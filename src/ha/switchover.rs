@@ -6,12 +6,14 @@ use super::shared::Shared;
 use crate::admin::{AdminError, Check, CheckResult, Kind, Progress, Switchover, SwitchoverReport};
 use crate::pki::tls;
 use crate::raft::PeerStatus;
+use crate::vip::Holding;
 use rustls_pki_types::ServerName;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 /// The new active node answers within a second; after this something is wrong.
@@ -54,15 +56,7 @@ pub async fn switchover(
     }
     progress.step(format!("Handing over to {}...", target.info.name));
     let began = Instant::now();
-    let mut holding = running.holding.clone();
-    let release = async move {
-        // The address goes with `serving`, which the drain has ended; the holder looks every few milliseconds.
-        let gone = holding.wait_for(|h| h.held.is_empty());
-        if tokio::time::timeout(RELEASE, gone).await.is_err() {
-            tracing::warn!("the virtual address was not let go in time");
-        }
-    };
-    let handed = running.replica.transfer_to(target.node_id, release).await;
+    let handed = running.replica.transfer_to(target.node_id, released(running.holding.clone())).await;
     let gap = handed.map_err(|e| {
         AdminError::new(Kind::ClusterState, format!("{} did not take over", target.info.name)).because(e.to_string())
     })?;
@@ -149,8 +143,16 @@ async fn clients_gap(shared: &Shared, running: &Running, began: Instant) -> Resu
         .hint("look at `licraft ha status`"))
 }
 
+/// Waits until the holder has let go of the address. It goes with `serving`, which the drain has ended; the holder looks
+/// every few milliseconds.
+pub(super) async fn released(mut holding: watch::Receiver<Holding>) {
+    if tokio::time::timeout(RELEASE, holding.wait_for(|h| h.held.is_empty())).await.is_err() {
+        tracing::warn!("the virtual address was not let go in time");
+    }
+}
+
 /// Whether `GET /readyz` at `address` says that licenses are served there.
-async fn ready(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<bool> {
+pub(super) async fn ready(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<bool> {
     let stream = TcpStream::connect(address).await?;
     let mut stream = connector.connect(ServerName::from(address.ip()), stream).await?;
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -20,7 +20,23 @@ pub fn u128() -> u128 {
 }
 
 /// A secret of 256 random bits, as base64url without padding: registration tokens, passwords made for people, API secrets.
+/// It never begins with `-`, as options of commands do.
 #[must_use]
 pub fn token() -> String {
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes::<32>())
+    loop {
+        let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes::<32>());
+        if !text.starts_with('-') {
+            return text;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_looks_like_an_option() {
+        assert!((0..2_000).all(|_| !token().starts_with('-')));
+    }
 }

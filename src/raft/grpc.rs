@@ -54,7 +54,8 @@ impl GrpcConnect {
             return channel.clone();
         }
         let expected = Certified { node: id, cluster: self.identity.cluster.to_string() };
-        let dialer = Dialer { tls: self.tls.clone(), local: self.local, expected, address: address.to_owned() };
+        let (tls, address) = (self.tls.clone(), address.to_owned());
+        let dialer = Dialer { tls, local: self.local, expected, address: address.clone(), failed: Arc::default() };
         // The dialer knows the true address; HTTP/2 only needs some authority.
         let channel = Endpoint::from_static("http://licraft.node")
             .initial_stream_window_size(WINDOW_BYTES)
@@ -63,7 +64,7 @@ impl GrpcConnect {
             .keep_alive_timeout(PROBE_TIMEOUT)
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(dialer);
-        channels.insert((id, lane), (address.to_owned(), channel.clone()));
+        channels.insert((id, lane), (address, channel.clone()));
         channel
     }
 }

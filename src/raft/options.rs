@@ -24,6 +24,9 @@ pub struct ReplicaOptions {
     pub clock: Arc<dyn Clock>,
     /// Shown to the other nodes.
     pub version: String,
+    /// What keeps this node from serving well, beside what Raft and the store know; told to the other nodes, so that
+    /// none hands over to it.
+    pub trouble: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl ReplicaOptions {
@@ -39,6 +42,7 @@ impl ReplicaOptions {
             auth: None,
             clock: Arc::new(SystemClock),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            trouble: Arc::new(|| None),
         }
     }
 

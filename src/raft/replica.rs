@@ -2,10 +2,10 @@
 
 use super::clock::{CLOCK_TOLERANCE_MS, Stamper};
 use super::config::openraft_config;
-use super::core::{Core, Engine, MetricsWatch};
+use super::core::{Core, Engine, Metrics, MetricsWatch};
 use super::grpc::GrpcConnect;
 use super::inbound::{Inbound, InboundParts};
-use super::lease::LeaseGuard;
+use super::lease::{DISK_STALL, LeaseGuard};
 use super::membership::Membership;
 use super::network::Network;
 use super::options::{ReplicaError, ReplicaOptions, Transport};
@@ -33,7 +33,6 @@ use tokio_util::sync::CancellationToken;
 pub struct Replica {
     pub(super) options: ReplicaOptions,
     pub(super) core: Arc<dyn Core>,
-    view: Arc<dyn StoreView>,
     pub(super) proposer: Arc<Proposer>,
     pub(super) guard: LeaseGuard,
     membership: Membership,
@@ -139,7 +138,6 @@ impl Replica {
             membership: Membership::new(core.clone(), me),
             options,
             core,
-            view,
             proposer,
             guard,
             roles,
@@ -274,7 +272,7 @@ impl Replica {
             quorum_ack_age: metrics.last_quorum_acked.map(|at| openraft::Instant::elapsed(&*at)),
             serving: self.guard.serving_until().is_some(),
             draining: self.guard.draining(),
-            trouble: metrics.running_state.as_ref().err().map(ToString::to_string).or_else(|| self.view.failed()),
+            trouble: trouble(&metrics, &self.guard, &self.options),
             peers: peer_statuses(&metrics, &self.peers, me),
         }
     }
@@ -320,6 +318,17 @@ fn active_name(core: &Arc<dyn Core>, me: u64) -> Arc<dyn Fn() -> Option<String> 
     })
 }
 
+/// What keeps this node from serving well.
+fn trouble(metrics: &Metrics, guard: &LeaseGuard, options: &ReplicaOptions) -> Option<String> {
+    let store = guard.store();
+    let stalled = || {
+        let waited = store.stalled_for();
+        (waited >= DISK_STALL).then(|| format!("the disk has passed no barrier for {} s", waited.as_secs()))
+    };
+    let raft = metrics.running_state.as_ref().err().map(ToString::to_string);
+    raft.or_else(|| store.failed()).or_else(|| store.refuses()).or_else(stalled).or_else(|| (options.trouble)())
+}
+
 fn reporter(
     options: &ReplicaOptions,
     core: &Arc<dyn Core>,
@@ -327,22 +336,21 @@ fn reporter(
     view: &Arc<dyn StoreView>,
 ) -> Arc<dyn Fn() -> NodeReport + Send + Sync> {
     let (metrics, core, guard, view) = (core.metrics(), core.clone(), guard.clone(), view.clone());
-    let (me, version, clock) = (options.node_id, options.version.clone(), options.clock.clone());
+    let (me, options) = (options.node_id, options.clone());
     Arc::new(move || {
         let serving = guard.serving_until().is_some();
         let metrics = metrics.borrow();
-        let raft_trouble = metrics.running_state.as_ref().err().map(ToString::to_string);
         NodeReport {
             node_id: me,
-            version: version.clone(),
-            wall: clock.now(),
+            version: options.version.clone(),
+            wall: options.clock.now(),
             term: metrics.current_term,
             leader: metrics.current_leader,
             last_log: core.last_log(),
             last_applied: metrics.last_applied,
             voter: metrics.membership_config.voter_ids().any(|id| id == me),
             serving,
-            trouble: raft_trouble.or_else(|| view.failed()).or_else(|| view.refuses()),
+            trouble: trouble(&metrics, &guard, &options),
             digests: view.digests(),
         }
     })

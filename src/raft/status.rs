@@ -53,6 +53,8 @@ pub struct PeerStatus {
     pub clock_offset_ms: Option<i64>,
     /// What is wrong: by its own account, or why it does not answer.
     pub trouble: Option<String>,
+    /// What is wrong by its own account.
+    pub own_trouble: Option<String>,
     pub digests: Vec<(u64, [u8; 32])>,
 }
 
@@ -104,6 +106,7 @@ fn peer_status(
     // A report is up to half a second old; a moment's worth of entries is no lag.
     let replay_missing =
         report.is_some_and(|(_, at)| at.elapsed() > Duration::from_secs(2)) && applied_there < applied_here;
+    let own_trouble = report.and_then(|(r, _)| r.trouble.clone());
     PeerStatus {
         node_id,
         info: info.clone(),
@@ -119,7 +122,8 @@ fn peer_status(
         last_applied: report.and_then(|(r, _)| r.last_applied).map(Into::into),
         serving: report.is_some_and(|(r, _)| r.serving),
         clock_offset_ms: view.filter(|v| v.report.is_some()).map(|v| v.clock_offset_ms),
-        trouble: view.and_then(|v| v.trouble.clone().or_else(|| report.and_then(|(r, _)| r.trouble.clone()))),
+        trouble: view.and_then(|v| v.trouble.clone()).or_else(|| own_trouble.clone()),
+        own_trouble,
         digests: report.map(|(r, _)| r.digests.clone()).unwrap_or_default(),
     }
 }

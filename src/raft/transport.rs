@@ -2,11 +2,13 @@
 
 use crate::pki::tls::{NodeTls, node_of_certificate};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::mpsc;
@@ -18,6 +20,8 @@ use tonic::transport::server::Connected;
 /// For the TCP and TLS handshake of one connection. Longer than an election, so that a slow start does not prevent
 /// one; short enough that dead connections do not pile up.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// After a call that failed, until the next one: a heartbeat, so that a peer that comes back is found at once.
+const REDIAL: Duration = Duration::from_millis(50);
 /// Handshakes going on at once; peers are few, so more are strangers.
 const MAX_HANDSHAKES: usize = 64;
 
@@ -137,6 +141,8 @@ pub(super) struct Dialer {
     pub expected: Certified,
     /// host:port.
     pub address: String,
+    /// When a call last failed.
+    pub failed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl tower::Service<Uri> for Dialer {
@@ -151,8 +157,15 @@ impl tower::Service<Uri> for Dialer {
     fn call(&mut self, _: Uri) -> Self::Future {
         let dialer = self.clone();
         Box::pin(async move {
+            // openraft calls again at once, so the pause is here.
+            let pause = dialer.failed.lock().map(|at| at + REDIAL);
+            if let Some(until) = pause {
+                tokio::time::sleep_until(until.into()).await;
+            }
             let dialled = tokio::time::timeout(HANDSHAKE_TIMEOUT, dialer.dial()).await;
-            dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map(TokioIo::new)
+            let dialled = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            *dialer.failed.lock() = dialled.is_err().then(Instant::now);
+            dialled.map(TokioIo::new)
         })
     }
 }

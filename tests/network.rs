@@ -1,0 +1,20 @@
+//! Clusters on real networks: hosts are network namespaces, nodes are processes, the virtual address is put on by the
+//! kernel, and only the operator's commands are used. Needs root.
+
+#![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
+
+#[path = "network/cluster.rs"]
+mod cluster;
+#[path = "network/lab.rs"]
+mod lab;
+#[path = "network/observer.rs"]
+mod observer;
+
+#[path = "network/address.rs"]
+mod address;
+#[path = "network/failures.rs"]
+mod failures;
+#[path = "network/preflight.rs"]
+mod preflight;
+#[path = "network/story_a.rs"]
+mod story_a;

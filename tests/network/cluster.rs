@@ -1,0 +1,307 @@
+//! A cluster of real processes on the hosts of a lab, driven by the operator's commands.
+
+use super::lab::{Host, Lab, succeeded};
+use serde_json::Value;
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
+
+pub const LICRAFT: &str = env!("CARGO_BIN_EXE_licraft");
+pub const PRIMARY: &str = "primary-node";
+pub const SECONDARY: &str = "secondary-node";
+pub const WITNESS: &str = "witness";
+pub const CENTRAL: &str = "central";
+pub const CLIENT: &str = "client";
+pub const VIP: &str = "10.77.0.12";
+pub const VIP6: &str = "fd77::12";
+/// All that a test waits for comes within this, also on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Nodes, central and products, with the lab they live in.
+pub struct Cluster {
+    // Before the lab: processes end before their hosts.
+    processes: Vec<(String, Child)>,
+    pub lab: Lab,
+    dir: tempfile::TempDir,
+    token: String,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.processes {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            for name in [PRIMARY, SECONDARY, WITNESS] {
+                let log = std::fs::read_to_string(self.dir.path().join(name).join("log")).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(40).collect();
+                eprintln!("---- {name}, newest first\n{}", tail.join("\n"));
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Two data nodes and a witness, initialised and joined, but not deployed. None without root.
+    pub fn joined() -> Option<Self> {
+        let hosts = [(PRIMARY, 5), (SECONDARY, 10), (WITNESS, 15), (CENTRAL, 20), (CLIENT, 30)];
+        let lab = Lab::new(&hosts)?;
+        let mut cluster = Self { processes: Vec::new(), lab, dir: tempfile::tempdir().unwrap(), token: String::new() };
+        for node in [PRIMARY, SECONDARY, WITNESS] {
+            cluster.write_config(node);
+            cluster.start(node);
+        }
+        cluster.json(PRIMARY, &["init"]);
+        for (node, verb) in [(SECONDARY, "provision-standby"), (WITNESS, "provision-witness")] {
+            let code = cluster.json(PRIMARY, &["ha", "generate-keys"]);
+            let (code, join) = (text(&code, "code"), text(&code, "join_address"));
+            cluster.run(node, &["ha", verb, "--join", &join, "--code", &code, "--yes"]);
+        }
+        Some(cluster)
+    }
+
+    /// As [`Self::joined`], deployed with the virtual address.
+    pub fn deployed(vip: &str) -> Option<Self> {
+        let cluster = Self::joined()?;
+        cluster.run(PRIMARY, &["ha", "deploy", "--vip", vip]);
+        cluster.normal();
+        Some(cluster)
+    }
+
+    fn write_config(&self, node: &str) {
+        let (host, dir) = (self.lab.host(node), self.dir.path().join(node));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (address, private, dir) = (host.address(), host.private(), dir.display());
+        let role = if node == WITNESS { "witness" } else { "data" };
+        let text = format!(
+            "name = \"{node}\"\ndata_dir = \"{dir}/data\"\nrole = \"{role}\"\naddress = \"{address}\"\n\
+             [raft]\nlisten = \"{private}:7441\"\n\
+             [admin]\nsocket = \"{dir}/admin.sock\"\n"
+        );
+        std::fs::write(self.folder(node).join("node.toml"), text).unwrap();
+    }
+
+    fn folder(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn host(&self, name: &str) -> Host {
+        self.lab.host(name)
+    }
+
+    /// Starts a node and waits until it answers.
+    pub fn start(&mut self, node: &str) {
+        let folder = self.folder(node);
+        let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+        let mut command = self.lab.host(node).command(LICRAFT);
+        command.args(["node", "--config"]).arg(folder.join("node.toml")).stdout(log.try_clone().unwrap()).stderr(log);
+        self.processes.push((node.to_owned(), command.spawn().unwrap()));
+        let socket = self.folder(node).join("admin.sock");
+        until(&format!("an answer of {node}"), || UnixStream::connect(&socket).is_ok());
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self, name: &str) {
+        let at = self.processes.iter().position(|(n, _)| n == name).unwrap();
+        let (_, mut child) = self.processes.swap_remove(at);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Freezes a process, or lets it go on.
+    pub fn freeze(&self, name: &str, frozen: bool) {
+        use rustix::process::{Pid, Signal, kill_process};
+        let (_, child) = self.processes.iter().find(|(n, _)| n == name).unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
+    }
+
+    fn cli(&self, node: &str, args: &[&str]) -> Output {
+        Command::new(LICRAFT).arg("--socket").arg(self.folder(node).join("admin.sock")).args(args).output().unwrap()
+    }
+
+    /// What a command prints on a node; it must succeed.
+    pub fn run(&self, node: &str, args: &[&str]) -> String {
+        succeeded(&format!("{node}: licraft {}", args.join(" ")), self.cli(node, args))
+    }
+
+    /// What a command says, whether it succeeds or not.
+    pub fn run_any(&self, node: &str, args: &[&str]) -> String {
+        let output = self.cli(node, args);
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// What a command that must fail says.
+    pub fn refused(&self, node: &str, args: &[&str]) -> String {
+        let output = self.cli(node, args);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(!output.status.success(), "licraft {} should fail: {said}", args.join(" "));
+        said
+    }
+
+    pub fn json(&self, node: &str, args: &[&str]) -> Value {
+        let said = self.run(node, &[args, &["-o", "json"]].concat());
+        serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}"))
+    }
+
+    fn try_json(&self, node: &str, args: &[&str]) -> Option<Value> {
+        let output = self.cli(node, &[args, &["-o", "json"]].concat());
+        serde_json::from_slice(&output.stdout).ok().filter(|_| output.status.success())
+    }
+
+    /// Waits until `ha status` on a node is as asked for.
+    pub fn status(&self, node: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        until_or(what, || {
+            last = self.try_json(node, &["ha", "status"])?;
+            is(&last).then(|| last.clone())
+        })
+        .unwrap_or_else(|| panic!("{what} never came on {node}; last: {last:#}"))
+    }
+
+    /// Waits until both data nodes see a normal cluster.
+    pub fn normal(&self) {
+        for node in [PRIMARY, SECONDARY] {
+            self.status(node, "a normal cluster", |s| s["cluster"] == "normal");
+        }
+    }
+
+    /// Waits until `node` says that `holder` has the address.
+    pub fn held_by(&self, node: &str, holder: &str) -> Value {
+        self.status(node, &format!("{holder} with the address"), |s| s["vip"]["holder"] == holder)
+    }
+
+    /// Waits until the cluster's events have one that says so.
+    pub fn event(&self, node: &str, says: &str) {
+        until(&format!("an event with {says:?}"), || self.run_any(node, &["event", "list"]).contains(says));
+    }
+
+    /// The vendor's central, an account that is bound to it, and a registration token.
+    pub fn licensed(&mut self) {
+        let dir = path(&self.folder(CENTRAL));
+        let own = |args: &[&str]| {
+            let output = Command::new(LICRAFT).args(args).args(["--dir", &dir]).output().unwrap();
+            succeeded(&args.join(" "), output)
+        };
+        own(&["central", "init", "--name", "Vendor"]);
+        let accounts = ["--virtual-account", "TEST-1", "--virtual-account", "TEST"];
+        own(&[&["central", "account", "create", "Corp"][..], &accounts].concat());
+        let to = ["--smart-account", "Corp", "--virtual-account", "TEST-1"];
+        own(&[&["central", "entitle", "--license", "BASE", "--name", "Base", "--quantity", "1"][..], &to].concat());
+        let host = self.lab.host(CENTRAL);
+        let listen = format!("{}:8444", host.address());
+        let log = File::create(self.dir.path().join("central.log")).unwrap();
+        let mut serve = host.command(LICRAFT);
+        serve.args(["central", "serve", "--dir", &dir, "--listen", &listen]).stderr(log);
+        self.processes.push((CENTRAL.to_owned(), serve.spawn().unwrap()));
+        let root = format!("@{}", path(&self.root()));
+        self.run(PRIMARY, &["settings", "set", "vendor-root", &root]);
+        self.run(PRIMARY, &["settings", "set", "central-url", &format!("https://{listen}")]);
+        self.account("TEST-1");
+        let made = self.json(PRIMARY, &["token", "create", "--account", "TEST-1", "--description", "lab"]);
+        self.token = text(&made, "token");
+    }
+
+    /// Requests and approves an account on whatever node is active, and waits until it is.
+    pub fn account(&self, name: &str) {
+        let node = self.active();
+        let bound = ["--smart-account", "Corp", "--virtual-account", name, "--requested-by", "admin"];
+        self.run(&node, &[&["account", "request", name][..], &bound].concat());
+        self.run(&node, &["account", "approve", name]);
+        until(&format!("account {name} active"), || {
+            let list = self.try_json(&node, &["account", "list"]);
+            let rows = list.as_ref().and_then(Value::as_array);
+            rows.into_iter().flatten().any(|row| row["account"] == name && row["account_status"] == "active")
+        });
+    }
+
+    /// The name of the node that has the address, by whatever data node answers.
+    pub fn active(&self) -> String {
+        until_or("an active node", || {
+            let asked = [PRIMARY, SECONDARY].into_iter();
+            let holder = |node| Some(self.try_json(node, &["ha", "status"])?["vip"]["holder"].as_str()?.to_owned());
+            asked.filter_map(holder).next()
+        })
+        .expect("no node became active")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.folder(CENTRAL).join("vendor-root.pem")
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.folder(PRIMARY).join("data").join("cluster-ca.pem")
+    }
+
+    /// Runs the agent of a product on the client's host.
+    fn agent(&self, product: &str, verb: &str, args: &[&str]) -> String {
+        let mut command = self.lab.host(CLIENT).command(LICRAFT);
+        command.args(["agent", verb, "--dir"]).arg(self.dir.path().join(product)).args(args);
+        succeeded(&format!("{product}: agent {verb}"), command.output().unwrap())
+    }
+
+    /// Registers a product through the virtual address.
+    pub fn register(&self, product: &str) {
+        let url = format!("https://{VIP}/Transportgateway/services/DeviceRequestHandler");
+        let (ca, root) = (path(&self.ca()), path(&self.root()));
+        let place = ["--url", &url, "--ca", &ca, "--root", &root, "--token", &self.token, "--timeout", "30"];
+        let device = ["--pid", "LAB", "--sn", product, "--host-name", product, "--product-type", "Router"];
+        self.agent(product, "register", &[&place[..], &device].concat());
+    }
+
+    /// A product asks for so many BASE licenses through the virtual address, until it is answered.
+    pub fn request(&self, product: &str, count: u64) {
+        let license = format!("BASE={count}");
+        self.agent(product, "request", &["--timeout", "30", "--license", &license]);
+    }
+
+    /// How many BASE licenses are in use.
+    pub fn in_use(&self, node: &str) -> u64 {
+        let list = self.json(node, &["license", "list"]);
+        let row = list.as_array().unwrap().iter().find(|row| row["license"] == "Base");
+        row.map_or(0, |row| row["in_use"].as_u64().unwrap())
+    }
+
+    /// What the client gets from `/readyz` at an address of the product port, if anything.
+    pub fn ready(&self, at: &str) -> Option<u16> {
+        let url = if at.contains(':') { format!("https://[{at}]/readyz") } else { format!("https://{at}/readyz") };
+        let mut command = self.lab.host(CLIENT).command("curl");
+        let output = command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2", "--cacert"]);
+        let output = output.arg(self.ca()).arg(url).output().expect("curl is needed");
+        String::from_utf8_lossy(&output.stdout).parse().ok().filter(|code| *code != 0)
+    }
+}
+
+pub fn path(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// A text member of an answer, or of its only row.
+pub fn text(value: &Value, member: &str) -> String {
+    let row = value.get(0).unwrap_or(value);
+    row[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
+}
+
+/// Waits until `look` gives something; none when the time is over.
+fn until_or<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        if Instant::now() > deadline {
+            eprintln!("never came: {what}");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until `is` holds.
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
+    assert!(until_or(what, || is().then_some(())).is_some(), "never came: {what}");
+}

@@ -1,0 +1,114 @@
+//! Nodes that die, freeze, or are cut off: the other one takes over, licenses go on, and the address is never lost.
+
+use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, until};
+use super::lab::Net;
+use super::observer::Observer;
+
+#[test]
+fn a_killed_node_is_replaced_and_comes_back_as_standby() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    cluster.request("router-1", 2);
+    cluster.kill(PRIMARY);
+    cluster.request("router-1", 5);
+    cluster.register("router-2");
+    cluster.request("router-2", 1);
+    cluster.held_by(SECONDARY, SECONDARY);
+    cluster.start(PRIMARY);
+    cluster.normal();
+    for node in [PRIMARY, SECONDARY] {
+        cluster.held_by(node, SECONDARY);
+        assert_eq!(cluster.in_use(node), 6);
+    }
+}
+
+#[test]
+fn a_frozen_node_loses_the_address_and_serves_nothing_stale_when_it_goes_on() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    cluster.freeze(PRIMARY, true);
+    cluster.request("router-1", 4);
+    cluster.held_by(SECONDARY, SECONDARY);
+    // Nobody renews it there, so the kernel takes it off by itself.
+    let primary = cluster.host(PRIMARY);
+    until("the address gone from the frozen node", || !primary.has(VIP));
+    let observer = Observer::start(&cluster.lab);
+    cluster.freeze(PRIMARY, false);
+    cluster.normal();
+    cluster.held_by(PRIMARY, SECONDARY);
+    assert_eq!(cluster.ready("10.77.0.5"), Some(503));
+    assert_eq!(cluster.in_use(PRIMARY), 4);
+    assert!(observer.end().longest_double.is_zero(), "the node that was frozen took the address again");
+}
+
+#[test]
+fn a_node_cut_off_from_the_others_gives_the_address_up() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let observer = Observer::start(&cluster.lab);
+    let primary = cluster.host(PRIMARY);
+    // Products still reach it, but no other node does.
+    cluster.lab.connect(&primary, Net::Private, false);
+    cluster.request("router-1", 4);
+    cluster.held_by(SECONDARY, SECONDARY);
+    assert!(!primary.has(VIP));
+    assert_eq!(cluster.ready("10.77.0.5"), Some(503), "a node without a quorum serves");
+    cluster.lab.connect(&primary, Net::Private, true);
+    cluster.normal();
+    cluster.held_by(PRIMARY, SECONDARY);
+    assert_eq!(cluster.in_use(PRIMARY), 4);
+    assert!(observer.end().longest_double.is_zero(), "two live holders");
+}
+
+#[test]
+fn a_node_without_its_public_link_hands_over() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let primary = cluster.host(PRIMARY);
+    cluster.lab.cable(&primary, Net::Public, false);
+    cluster.request("router-1", 4);
+    cluster.held_by(SECONDARY, SECONDARY);
+    cluster.event(SECONDARY, "primary-node cannot serve (virtual address: interface eth0 is down)");
+    // Both nodes name what is wrong, and with which.
+    for node in [PRIMARY, SECONDARY] {
+        let what = "a failed action";
+        let status = cluster.status(node, what, |s| s["failed_actions"].as_array().is_some_and(|a| !a.is_empty()));
+        let action = &status["failed_actions"][0];
+        assert_eq!((&action["node"], &action["what"]), (&PRIMARY.into(), &"serving".into()), "{action}");
+        assert!(action["why"].as_str().unwrap().contains("interface eth0 is down"), "{action}");
+        assert!(cluster.run(node, &["ha", "status"]).starts_with("Failed Actions:"));
+    }
+    // It is not given back what it cannot hold.
+    let said = cluster.refused(SECONDARY, &["ha", "switchover"]);
+    assert!(said.contains("interface eth0 is down"), "{said}");
+    cluster.lab.cable(&primary, Net::Public, true);
+    for node in [PRIMARY, SECONDARY] {
+        cluster.status(node, "no failed action", |s| s["failed_actions"].as_array().is_some_and(Vec::is_empty));
+    }
+    cluster.run(SECONDARY, &["ha", "switchover"]);
+    cluster.held_by(PRIMARY, PRIMARY);
+    until("an answer", || cluster.ready(VIP) == Some(200));
+}
+
+#[test]
+fn a_flapping_link_leaves_one_holder() {
+    let Some(cluster) = Cluster::deployed(VIP) else { return };
+    let observer = Observer::start(&cluster.lab);
+    let primary = cluster.host(PRIMARY);
+    for _ in 0..6 {
+        cluster.lab.cable(&primary, Net::Public, false);
+        until("noticed", || !primary.has(VIP));
+        cluster.lab.cable(&primary, Net::Public, true);
+    }
+    cluster.normal();
+    let holder = cluster.active();
+    until("an answer", || cluster.ready(VIP) == Some(200));
+    for node in [PRIMARY, SECONDARY] {
+        assert_eq!(cluster.host(node).has(VIP), node == holder, "{node}, while {holder} holds it");
+    }
+    assert!(observer.end().longest_double.is_zero(), "two live holders");
+}

@@ -1,0 +1,30 @@
+//! `ha deploy` refuses an address that cannot be had, and says why; nothing is changed.
+
+use super::cluster::{CLIENT, Cluster, PRIMARY, SECONDARY, VIP};
+use super::lab::ip;
+
+#[test]
+fn an_address_that_cannot_be_had_is_refused_before_anything_changes() {
+    let Some(cluster) = Cluster::joined() else { return };
+    let client = cluster.host(CLIENT);
+    ip(&["-n", &client.space, "addr", "add", "10.77.0.13/24", "dev", "eth0"]);
+    ip(&["-n", &client.space, "addr", "add", "fd77::13/64", "dev", "eth0", "nodad"]);
+    let taken = format!("is in use: {} answers for it on eth0", client.hardware());
+    for (args, says) in [
+        (vec!["--vip", "10.77.0.13"], format!("10.77.0.13 {taken}")),
+        (vec!["--vip", "10.77.0.12,fd77::13"], format!("fd77::13 {taken}")),
+        (vec!["--vip", "10.79.0.12"], "10.79.0.12 is in no network of eth0 (10.77.0.5/24)".into()),
+        (vec!["--vip", "10.77.0.5"], "10.77.0.5 is an address of this host already".into()),
+        (vec!["--vip", VIP, "--interface", "eth9"], "by this node's file 10.77.0.12 goes onto eth0".into()),
+    ] {
+        let said = cluster.refused(PRIMARY, &[&["ha", "deploy"][..], &args].concat());
+        assert!(said.contains(&says), "no {says:?} in\n{said}");
+        assert!(said.contains("nothing was changed"), "{said}");
+    }
+    let status = cluster.json(PRIMARY, &["ha", "status"]);
+    assert_eq!(status["vip"]["addresses"], serde_json::json!([]), "{status}");
+    // With a good one it works, after all that.
+    cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP, "--interface", "eth0"]);
+    cluster.normal();
+    cluster.held_by(SECONDARY, PRIMARY);
+}
