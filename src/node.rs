@@ -7,6 +7,7 @@ use crate::ha::control::Control;
 use crate::ha::desk::JoinDesk;
 use crate::ha::running::{Served, active_name};
 use crate::ha::shared::Shared;
+use crate::ha::supervisor;
 use crate::pki::tls::{self, NodeTls};
 use crate::product::wall_clock;
 use crate::raft::Ledger;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Runs the node that the file describes until it is told to stop; `check` only validates the file.
+/// Runs the node that the file describes until it is told to stop, a data node under a supervisor; `check` only validates the file.
 ///
 /// # Errors
 /// When the file is unusable, or the node cannot start.
@@ -30,12 +31,16 @@ pub fn run(path: &Path, check: bool) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::init_logs(LogFormat::Text);
+    if supervisor::wanted(&config) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        return runtime.context("starting the supervisor")?.block_on(supervisor::supervise(&config, path));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     runtime.block_on(serve(config))
 }
 
 async fn serve(config: Config) -> Result<ExitCode> {
-    let shared = Shared::new(config, wall_clock());
+    let shared = Shared::new(config, wall_clock(), supervisor::socket()?);
     let config = &shared.config;
     let control = Control::new(shared.clone());
     // The pages are set once, before anything runs.

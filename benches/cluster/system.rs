@@ -2,6 +2,7 @@
 
 use super::report::{Row, Runs};
 use anyhow::{Context, Result, bail};
+use licraft::ha::supervisor::{has_ended, node_process};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -69,16 +70,23 @@ impl System {
         Ok(())
     }
 
+    /// Kills a node with its supervisor, as if its host were lost: nobody tells the others.
     fn kill(&mut self, name: &str) -> Result<()> {
         let at = self.processes.iter().position(|(n, _)| n == name).context("it does not run")?;
         let (_, mut child) = self.processes.swap_remove(at);
+        let node = node_process(child.id());
         child.kill()?;
         child.wait()?;
+        while node.is_some_and(|pid| !has_ended(pid)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     }
 
+    /// The process that does the work.
     fn pid(&self, name: &str) -> Result<u32> {
-        Ok(self.processes.iter().find(|(n, _)| n == name).context("it does not run")?.1.id())
+        let child = self.processes.iter().find(|(n, _)| n == name).context("it does not run")?.1.id();
+        Ok(node_process(child).unwrap_or(child))
     }
 
     fn status(&self, name: &str) -> Option<Value> {

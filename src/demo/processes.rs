@@ -1,5 +1,6 @@
 //! The demo's processes: started, watched, restarted and ended by the demo, which they never outlive.
 
+use crate::ha::supervisor::supervised;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,6 +15,10 @@ const PARENT: &str = "LICRAFT_END_WITH_PARENT";
 /// When the demo is gone already.
 pub fn end_with_parent() -> Result<()> {
     let Ok(parent) = std::env::var(PARENT) else { return Ok(()) };
+    if supervised() {
+        // Its supervisor is the one that ends with the demo.
+        return Ok(());
+    }
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
         .context("asking the kernel to end this process with the demo")?;
     let now = rustix::process::getppid().map(|p| p.as_raw_nonzero().to_string());

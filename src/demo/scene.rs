@@ -2,7 +2,9 @@
 
 use super::plan::{NODES, Node, Plan};
 use super::processes::Program;
+use crate::ha::supervisor::{has_ended, node_process};
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -110,13 +112,16 @@ impl Scene {
         Ok(dead)
     }
 
-    /// Kills a process at once (SIGKILL) and reaps it.
+    /// Kills a node's process at once (SIGKILL) and reaps it, or rather its supervisor, which ends with it.
     ///
     /// # Errors
     /// When it does not run.
     pub async fn kill(&mut self, name: &str) -> Result<()> {
+        let pid = self.pid(name).and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = pid.with_context(|| format!("{name} does not run"))?;
+        kill_process(pid, Signal::KILL).with_context(|| format!("killing {name}"))?;
         let mut child = self.processes.remove(name).with_context(|| format!("{name} does not run"))?;
-        child.kill().await.with_context(|| format!("killing {name}"))
+        child.wait().await.map(drop).with_context(|| format!("killing {name}"))
     }
 
     /// Ends all processes and waits until they are gone, so that their ports and folders are free.
@@ -125,19 +130,25 @@ impl Scene {
     /// When one cannot be ended.
     pub async fn end(&mut self) -> Result<()> {
         for (name, mut child) in std::mem::take(&mut self.processes) {
+            let node = child.id().and_then(node_process);
             child.kill().await.with_context(|| format!("ending {name}"))?;
+            while node.is_some_and(|pid| !has_ended(pid)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
         Ok(())
     }
 
+    /// The process that does the work: a node's own one, not its supervisor.
     #[must_use]
     pub fn pid(&self, name: &str) -> Option<u32> {
-        self.processes.get(name).and_then(Child::id)
+        let child = self.processes.get(name).and_then(Child::id)?;
+        Some(node_process(child).unwrap_or(child))
     }
 
     #[must_use]
     pub fn process_ids(&self) -> String {
-        let ids = self.processes.iter().filter_map(|(name, child)| Some(format!("{name} {}", child.id()?)));
+        let ids = self.processes.keys().filter_map(|name| Some(format!("{name} {}", self.pid(name)?)));
         ids.collect::<Vec<_>>().join(", ")
     }
 

@@ -39,19 +39,22 @@ pub(super) fn hold(
     let (findings, found) = mpsc::unbounded_channel();
     let Address { wanted, report, stop } = address;
     let holder = Holder { guard: Arc::new(served), stage: ports, addresses: wanted, report, findings, stop };
-    let end = match &config.vip.driver {
-        VipDriver::Bind => start(holder, Bind),
-        VipDriver::Hook { add, remove } => start(holder, Hook::new(add.clone(), remove.clone())),
-        VipDriver::Netlink => {
-            let own = vec![config.address, config.raft.listen.ip()];
-            start(holder, Netlink::new(config.vip.interface.clone(), own).context("asking the kernel for interfaces")?)
-        }
-    };
+    let end = vip::hold(holder, driver(config)?, Handle::current());
     Ok((end.context("starting the thread of the virtual address")?, found))
 }
 
-fn start(holder: Holder, driver: impl Driver) -> std::io::Result<oneshot::Receiver<()>> {
-    vip::hold(holder, driver, Handle::current())
+/// # Errors
+/// When the kernel cannot be asked.
+pub(super) fn driver(config: &Config) -> Result<Box<dyn Driver>> {
+    Ok(match &config.vip.driver {
+        VipDriver::Bind => Box::new(Bind),
+        VipDriver::Hook { add, remove } => Box::new(Hook::new(add.clone(), remove.clone())),
+        VipDriver::Netlink => {
+            let own = vec![config.address, config.raft.listen.ip()];
+            let netlink = Netlink::new(config.vip.interface.clone(), own);
+            Box::new(netlink.context("asking the kernel for interfaces")?)
+        }
+    })
 }
 
 /// Makes events of findings, in this node's name, until the holder has ended.

@@ -12,6 +12,7 @@ pub mod ports;
 pub mod running;
 pub mod shared;
 pub mod status;
+pub mod supervisor;
 pub mod switch;
 mod switchover;
 mod upstream;

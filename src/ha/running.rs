@@ -6,6 +6,7 @@ use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
 use super::ports::Ports;
 use super::shared::Shared;
+use super::supervisor;
 use super::upstream::UpstreamKeeper;
 use crate::admin::FailedAction;
 use crate::config::NodeRole;
@@ -150,6 +151,10 @@ impl Running {
         ports.open(&[own], self.stop.child_token()).context("opening the HTTPS ports")?;
 
         let (vip_tx, wanted) = watch::channel(Vec::new());
+        if let Some(socket) = shared.supervisor.clone() {
+            let (replica, stop) = (self.replica.clone(), self.stop.child_token());
+            self.tasks.spawn(supervisor::inform(socket, replica, wanted.clone(), stop));
+        }
         let address = Address { wanted, report, stop: self.stop.child_token() };
         let (off, findings) = address::hold(config, served, ports.clone(), address)?;
         self.tasks.spawn(async move {

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// Makes the pages of the GUI port.
@@ -28,11 +29,13 @@ pub struct Shared {
     pub fatal: watch::Sender<Option<String>>,
     /// Given by the composition root, which alone knows the room of the pages.
     pub pages: OnceLock<Pages>,
+    /// Where this process tells what to do when it dies; none when nobody started it for that.
+    pub supervisor: Option<Arc<tokio::sync::Mutex<UnixStream>>>,
 }
 
 impl Shared {
     #[must_use]
-    pub fn new(config: Config, clock: Clock) -> Arc<Self> {
+    pub fn new(config: Config, clock: Clock, supervisor: Option<UnixStream>) -> Arc<Self> {
         let metrics = Arc::new(Metrics::default());
         Arc::new(Self {
             config,
@@ -42,6 +45,7 @@ impl Shared {
             codes: Arc::default(),
             fatal: watch::channel(None).0,
             pages: OnceLock::new(),
+            supervisor: supervisor.map(|socket| Arc::new(tokio::sync::Mutex::new(socket))),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Timing and sizes of the Raft protocol.
 
 use openraft::{Config, SnapshotPolicy};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Raft timing, equal on all voters: peers with another one are refused, because a lease is only as good as the
 /// shortest election timeout around.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timings {
     pub heartbeat_ms: u64,
     pub election_min_ms: u64,

@@ -277,6 +277,11 @@ impl Replica {
         }
     }
 
+    /// The newest vote of this node.
+    pub(super) fn vote(&self) -> crate::store::Vote {
+        self.core.metrics().borrow().vote
+    }
+
     /// Ends everything; the store may be closed afterwards. Callers still waiting learn that their outcome is unknown.
     pub async fn shutdown(&self) {
         self.guard.drain(true);

@@ -44,7 +44,7 @@ pub struct Holder {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn hold(holder: Holder, driver: impl Driver, runtime: Handle) -> io::Result<oneshot::Receiver<()>> {
+pub fn hold(holder: Holder, driver: Box<dyn Driver>, runtime: Handle) -> io::Result<oneshot::Receiver<()>> {
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new().name("vip".to_owned()).spawn(move || {
         let _runtime = runtime.enter();
@@ -67,17 +67,17 @@ struct Open {
     lease: Instant,
 }
 
-struct Loop<D> {
+struct Loop {
     holder: Holder,
-    driver: D,
+    driver: Box<dyn Driver>,
     open: Option<Open>,
     retry_at: Instant,
     checked: Option<Instant>,
     logged: Option<(String, Instant)>,
 }
 
-impl<D: Driver> Loop<D> {
-    fn new(holder: Holder, driver: D) -> Self {
+impl Loop {
+    fn new(holder: Holder, driver: Box<dyn Driver>) -> Self {
         Self { holder, driver, open: None, retry_at: Instant::now(), checked: None, logged: None }
     }
 

@@ -1,11 +1,13 @@
 //! A cluster of real processes on the hosts of a lab, driven by the operator's commands.
 
 use super::lab::{Host, Lab, succeeded};
+use licraft::ha::supervisor::{has_ended, node_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub const LICRAFT: &str = env!("CARGO_BIN_EXE_licraft");
@@ -31,12 +33,13 @@ pub struct Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         for (_, child) in &mut self.processes {
+            // A node's process ends with its supervisor.
             let _ = child.kill();
             let _ = child.wait();
         }
         if std::thread::panicking() {
             for name in [PRIMARY, SECONDARY, WITNESS] {
-                let log = std::fs::read_to_string(self.dir.path().join(name).join("log")).unwrap_or_default();
+                let log = self.log(name);
                 let tail: Vec<&str> = log.lines().rev().take(40).collect();
                 eprintln!("---- {name}, newest first\n{}", tail.join("\n"));
             }
@@ -103,20 +106,48 @@ impl Cluster {
         until(&format!("an answer of {node}"), || UnixStream::connect(&socket).is_ok());
     }
 
-    /// `kill -9`.
+    /// `kill -9` of a node and its supervisor, so that nobody is left to tell.
     pub fn kill(&mut self, name: &str) {
-        let at = self.processes.iter().position(|(n, _)| n == name).unwrap();
-        let (_, mut child) = self.processes.swap_remove(at);
+        let mut child = self.take(name);
+        let node = node_process(child.id());
         child.kill().unwrap();
         child.wait().unwrap();
+        until("the end of the node's process", || node.is_none_or(has_ended));
+    }
+
+    /// `kill -9` of the node's process alone. Gives the exit code of its supervisor, which ends with it.
+    pub fn crash(&mut self, name: &str) -> Option<i32> {
+        kill_process(self.node(name), Signal::KILL).unwrap();
+        self.take(name).wait().unwrap().code()
+    }
+
+    /// Asks a node to end, as systemd does. Gives its exit code.
+    pub fn terminate(&mut self, name: &str) -> Option<i32> {
+        let mut child = self.take(name);
+        kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::TERM).unwrap();
+        child.wait().unwrap().code()
+    }
+
+    fn take(&mut self, name: &str) -> Child {
+        let at = self.processes.iter().position(|(n, _)| n == name).unwrap();
+        self.processes.swap_remove(at).1
+    }
+
+    /// What a node has logged, its supervisor included.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder(name).join("log")).unwrap_or_default()
+    }
+
+    /// The process that does a node's work.
+    fn node(&self, name: &str) -> Pid {
+        let (_, child) = self.processes.iter().find(|(n, _)| n == name).unwrap();
+        let pid = node_process(child.id()).unwrap_or(child.id());
+        Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
     }
 
     /// Freezes a process, or lets it go on.
     pub fn freeze(&self, name: &str, frozen: bool) {
-        use rustix::process::{Pid, Signal, kill_process};
-        let (_, child) = self.processes.iter().find(|(n, _)| n == name).unwrap();
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        kill_process(pid, if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
+        kill_process(self.node(name), if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
     }
 
     fn cli(&self, node: &str, args: &[&str]) -> Output {
@@ -257,6 +288,15 @@ impl Cluster {
     pub fn request(&self, product: &str, count: u64) {
         let license = format!("BASE={count}");
         self.agent(product, "request", &["--timeout", "30", "--license", &license]);
+    }
+
+    /// Starts a simulated product on the client's host, which asks for one BASE license again and again.
+    pub fn simulate(&self, args: &[&str]) -> Child {
+        let mut command = self.lab.host(CLIENT).command(LICRAFT);
+        let url = format!("https://{VIP}/SmartTransport");
+        command.args(["agent", "simulate", "-o", "json", "--url", &url, "--token", &self.token]);
+        command.args(["--license", "BASE=1", "--ca", &path(&self.ca()), "--root", &path(&self.root())]);
+        command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// How many BASE licenses are in use.

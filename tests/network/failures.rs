@@ -1,7 +1,7 @@
 //! Nodes that die, freeze, or are cut off: the other one takes over, licenses go on, and the address is never lost.
 
-use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, until};
-use super::lab::Net;
+use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, WITNESS, until};
+use super::lab::{Net, succeeded};
 use super::observer::Observer;
 
 #[test]
@@ -20,6 +20,63 @@ fn a_killed_node_is_replaced_and_comes_back_as_standby() {
     for node in [PRIMARY, SECONDARY] {
         cluster.held_by(node, SECONDARY);
         assert_eq!(cluster.in_use(node), 6);
+    }
+}
+
+#[test]
+fn the_supervisor_of_a_dead_process_takes_the_address_off_and_tells_the_others() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let observer = Observer::start(&cluster.lab);
+    for (dies, takes_over, count) in [(PRIMARY, SECONDARY, 2), (SECONDARY, PRIMARY, 3)] {
+        assert_eq!(cluster.crash(dies), Some(128 + 9), "the supervisor's exit code");
+        // By its lifetime alone the kernel would have it for up to a second more.
+        assert!(!cluster.host(dies).has(VIP), "the supervisor left the address on");
+        cluster.request("router-1", count);
+        cluster.held_by(takes_over, takes_over);
+        let log = cluster.log(dies);
+        let told = log.lines().rev().find(|line| line.contains("told the other nodes")).unwrap_or_default();
+        assert!(told.contains(takes_over) && told.contains(WITNESS), "not all were told: {log}");
+        cluster.start(dies);
+        cluster.normal();
+        assert_eq!(cluster.in_use(dies), count);
+    }
+    assert!(observer.end().longest_double.is_zero(), "two live holders");
+}
+
+#[test]
+fn a_terminated_node_leaves_in_order() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    assert_eq!(cluster.terminate(PRIMARY), Some(0));
+    assert!(!cluster.host(PRIMARY).has(VIP));
+    cluster.held_by(SECONDARY, SECONDARY);
+    assert!(!cluster.log(PRIMARY).contains("process died"), "{}", cluster.log(PRIMARY));
+    cluster.start(PRIMARY);
+    cluster.normal();
+}
+
+#[test]
+fn a_planned_change_under_load_loses_no_request() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    let load = cluster.simulate(&["--instances", "8", "--connections", "4", "--duration", "6"]);
+    until("the load", || cluster.in_use(PRIMARY) == 8);
+    cluster.run(PRIMARY, &["ha", "switchover"]);
+    cluster.held_by(SECONDARY, SECONDARY);
+    cluster.run(SECONDARY, &["ha", "stop", "--yes"]);
+    cluster.held_by(PRIMARY, PRIMARY);
+    let said = succeeded("the load", load.wait_with_output().unwrap());
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+    // What was under way is repeated under its number, which heals it; nothing is refused or stays unanswered.
+    let errors = report["errors"].as_object().unwrap();
+    assert!(!errors.keys().any(|error| error.contains("unanswered") || error.contains("refused")), "{report}");
+    assert!(report["requests"].as_u64().unwrap() > 0);
+    assert_eq!(report["requests"], report["verified"]);
+    cluster.run(SECONDARY, &["ha", "start"]);
+    cluster.normal();
+    for node in [PRIMARY, SECONDARY] {
+        assert_eq!(cluster.in_use(node), 8);
     }
 }
 

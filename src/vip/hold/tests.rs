@@ -105,7 +105,7 @@ impl Held {
         let (guard, stage) = (Arc::new(node.clone()), Arc::new(node.clone()));
         let stop = CancellationToken::new();
         let holder = Holder { guard, stage, addresses, report, findings: sender, stop: stop.clone() };
-        let end = hold(holder, node.clone(), Handle::current()).unwrap();
+        let end = hold(holder, Box::new(node.clone()), Handle::current()).unwrap();
         Self { node, seen, findings, stop, end, _addresses }
     }
 
