@@ -5,7 +5,7 @@ use crate::config::{Config, NodeRole};
 use crate::gui;
 use crate::ha::control::Control;
 use crate::ha::desk::JoinDesk;
-use crate::ha::running::{Served, active_name};
+use crate::ha::running::Served;
 use crate::ha::shared::Shared;
 use crate::ha::supervisor;
 use crate::pki::tls::{self, NodeTls};
@@ -55,6 +55,8 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let parts = admin_parts(&shared, &control);
     let service = tokio::spawn(admin::serve(parts.clone(), incoming, stop.clone().cancelled_owned()));
     control.resume().await.context("starting this node's part in the cluster")?;
+    let retirement = control.clone();
+    tokio::spawn(async move { retirement.follow_retirement().await });
     let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
     tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -90,7 +92,7 @@ fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
         ledger: shared.ledger.clone(),
         cluster: control.clone(),
         sync: control.clone(),
-        forwarder: Arc::new(Forward { shared: shared.clone(), control: control.clone() }),
+        forwarder: Arc::new(Forward { control: control.clone() }),
         sealer: Arc::new(sealer),
     }
 }
@@ -162,7 +164,6 @@ async fn admin_port(
 
 /// Where calls about licensing are answered now.
 struct Forward {
-    shared: Arc<Shared>,
     control: Arc<Control>,
 }
 
@@ -180,16 +181,7 @@ impl admin::Forwarder for Forward {
                     .hint("look at `licraft ha status`; while roles change, repeat the command in a second"),
             )
         };
-        let Some(active) = active_name(&running.replica) else { return nobody() };
-        let members = running.replica.membership().members();
-        let Some(info) = members.into_values().find(|info| info.name == active) else { return nobody() };
-        let (Ok(address), config) = (info.public_address.parse::<std::net::IpAddr>(), &self.shared.config) else {
-            return nobody();
-        };
-        // Every node uses the same admin port.
-        let address = std::net::SocketAddr::new(address, config.admin.listen.port());
-        let name = rustls_pki_types::ServerName::from(address.ip());
-        Route::To(admin::channel(address.to_string(), name, running.node_tls.client()))
+        self.control.active_node(&running).map_or_else(nobody, Route::To)
     }
 }
 

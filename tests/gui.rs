@@ -83,6 +83,15 @@ impl ClusterControl for Cluster {
     async fn start(&self, _: Progress) -> Result<(), AdminError> {
         not_asked()
     }
+    async fn remove(&self, _: String, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn stand_down_member(&self, _: String) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn teardown(&self, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         not_asked()
     }

@@ -18,3 +18,7 @@ mod failures;
 mod preflight;
 #[path = "network/story_a.rs"]
 mod story_a;
+#[path = "network/story_c.rs"]
+mod story_c;
+#[path = "network/two_nodes.rs"]
+mod two_nodes;

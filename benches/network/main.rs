@@ -3,7 +3,7 @@
 //!
 //! Parts: `crash` (`kill -9` of the node's process), `host` (both its links cut), `frozen` (SIGSTOP), `switchover`, `stop`
 //! (`ha stop`). `--quick` makes few trials. Each trial is a product that asks for a license in a tight loop through the
-//! virtual address and repeats a request without an answer after 40 ms; measured is the longest time without a grant.
+//! virtual address and repeats a request without an answer after 15 ms; measured is the longest time without a grant.
 
 #![allow(clippy::unwrap_used)] // The lab of the tests; a failed trial ends the measurement.
 #![allow(dead_code, reason = "the tests use more of their lab")]
@@ -78,7 +78,7 @@ fn one_trial(cluster: &mut Cluster, part: &str, prefix: &str) -> serde_json::Val
     let active = cluster.active();
     let other = if active == PRIMARY { SECONDARY } else { PRIMARY };
     let host = cluster.host(&active);
-    let args = ["--instances", "1", "--connections", "1", "--request-timeout", "40", "--duration", LOAD_SECONDS];
+    let args = ["--instances", "1", "--connections", "1", "--request-timeout", "15", "--duration", LOAD_SECONDS];
     let load = cluster.simulate(&[&args[..], &["--serial-prefix", prefix]].concat());
     std::thread::sleep(BEFORE);
     match part {

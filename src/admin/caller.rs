@@ -2,13 +2,23 @@
 
 use super::error::{AdminError, Kind};
 use crate::license::Role;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 
 /// Metadata of a call: 128 random bits in hex, chosen by the caller, by which a repeated change is recognised.
 pub const REQUEST_ID_KEY: &str = "licraft-request-id";
 /// Metadata that only members of the cluster may send: for whom they pass a call on.
 pub const ACTOR_KEY: &str = "licraft-actor-bin";
 pub const ROLE_KEY: &str = "licraft-role";
+
+/// A call that a member of the cluster makes for itself, because of what is named by `actor`.
+#[must_use]
+pub fn on_behalf<T>(message: T, actor: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    let metadata = request.metadata_mut();
+    metadata.insert_bin(ACTOR_KEY, MetadataValue::from_bytes(actor.as_bytes()));
+    metadata.insert(ROLE_KEY, MetadataValue::from_static(Role::SystemAdministrator.as_str()));
+    request
+}
 
 /// The other end of an admin connection, as proven by the kernel or by its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,6 +39,15 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Comes back after [`Self::stop`]. Tells `Starting Cluster (raft)...` and `Starting Cluster (vip)...`.
     async fn start(&self, progress: Progress) -> Result<(), AdminError>;
 
+    /// Removes a member for good, on the active node: it is retired, and another may take its name.
+    async fn remove(&self, node: String, progress: Progress) -> Result<(), AdminError>;
+
+    /// Takes the vote of a member that is about to be away for a while, on the active node.
+    async fn stand_down_member(&self, node: String) -> Result<(), AdminError>;
+
+    /// Ends this node's part in the cluster: the active node ends the cluster and serves on alone, another one retires.
+    async fn teardown(&self, progress: Progress) -> Result<(), AdminError>;
+
     /// Commits a digest mark and collects each reachable replica's digest there, for `doctor`.
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError>;
 }

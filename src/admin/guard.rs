@@ -112,7 +112,7 @@ fn admit(request: &mut Request) -> Result<Way, AdminError> {
     let metadata = MetadataMap::from_headers(request.headers().clone());
     let caller = Caller::of(&peer, &metadata)?;
     let (service, method) = split(request.uri().path());
-    let anywhere = service == "Cluster";
+    let anywhere = service == "Cluster" && !matches!(method, "Remove" | "StandDown");
     let needed = needed_role(service, method);
     if rank(caller.role) < rank(needed) {
         return Err(AdminError::new(Kind::Denied, format!("{} may not do this", caller.actor))

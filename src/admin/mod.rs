@@ -13,7 +13,7 @@ mod services;
 mod status;
 mod wire;
 
-pub use caller::{Caller, Peer, REQUEST_ID_KEY};
+pub use caller::{Caller, Peer, REQUEST_ID_KEY, on_behalf};
 pub use cluster::{
     Check, CheckResult, ClusterControl, Deploy, Initialize, Initialized, NodeDigest, PairingCode, Progress, Provision,
     Switchover, SwitchoverReport, SyncControl, Told,

@@ -3,8 +3,10 @@
 use super::deploy;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
+use super::leave;
 use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
 use super::running::{Running, active_name};
+use super::set_aside::set_aside;
 use super::shared::Shared;
 use super::status::{self, Answer, Facts, MemberFacts, Mode};
 use super::switchover;
@@ -39,7 +41,7 @@ pub struct Control {
     pub(super) shared: Arc<Shared>,
     running: watch::Sender<Option<Arc<Running>>>,
     /// One verb that changes the node's mode at a time.
-    verb: tokio::sync::Mutex<()>,
+    pub(super) verb: tokio::sync::Mutex<()>,
 }
 
 impl Control {
@@ -56,6 +58,10 @@ impl Control {
         if !identity::exists(self.data_dir()) {
             return Ok(());
         }
+        if self.retired_file().exists() {
+            self.shared.ledger.off("this node is retired; provision it afresh to use it again");
+            return Ok(identity::forget_keys(self.data_dir())?);
+        }
         if self.stopped_file().exists() {
             self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
             return Ok(());
@@ -63,10 +69,16 @@ impl Control {
         self.start_running().await
     }
 
-    /// Ends the running part, for the end of the process.
+    /// Leaves in order, for the end of the process.
     pub async fn shutdown(&self) {
+        let _verb = self.verb.lock().await;
+        self.stand_down_at_end().await;
+        self.stop_running("this node is ending").await;
+    }
+
+    pub(super) async fn stop_running(&self, why: &str) {
+        self.shared.ledger.off(why);
         if let Some(running) = self.running.send_replace(None) {
-            self.shared.ledger.off("this node is ending");
             end(running).await;
         }
     }
@@ -93,12 +105,14 @@ impl Control {
         match self.mode_without_running() {
             Mode::Uninitialised => AdminError::new(Kind::Uninitialised, "this node holds no data yet")
                 .hint("run `licraft init` for a fresh server, or `licraft ha provision-standby` to join one"),
+            Mode::Retired => AdminError::new(Kind::State, "this node is retired")
+                .hint("provision it afresh with `licraft ha provision-standby --replace`"),
             _ => AdminError::new(Kind::NotRunning, "cluster is not currently running on this node")
                 .hint("run `licraft ha start`"),
         }
     }
 
-    fn data_dir(&self) -> &std::path::Path {
+    pub(super) fn data_dir(&self) -> &std::path::Path {
         &self.shared.config.data_dir
     }
 
@@ -106,8 +120,16 @@ impl Control {
         self.data_dir().join("stopped")
     }
 
+    pub(super) fn retired_file(&self) -> PathBuf {
+        self.data_dir().join("retired")
+    }
+
     fn mode_without_running(&self) -> Mode {
-        if identity::exists(self.data_dir()) { Mode::Stopped } else { Mode::Uninitialised }
+        match identity::exists(self.data_dir()) {
+            false => Mode::Uninitialised,
+            true if self.retired_file().exists() => Mode::Retired,
+            true => Mode::Stopped,
+        }
     }
 
     async fn start_running(&self) -> anyhow::Result<()> {
@@ -122,7 +144,7 @@ impl Control {
             false => Ok(()),
             true => Err(AdminError::new(Kind::State, "this node already holds the data of a server")
                 .because(format!("{} is in use", self.data_dir().display()))
-                .hint("use another data_dir; setting data aside with --replace is not built yet")),
+                .hint("to join another cluster, repeat it with --replace, which sets the data aside")),
         }
     }
 
@@ -237,9 +259,9 @@ impl Control {
             failed_actions: Vec::new(),
         };
         let Some(running) = running else {
-            if let Ok(identity) = NodeIdentity::load(self.data_dir()) {
-                facts.this_id = identity.file.node_id;
-                facts.epoch = identity.file.epoch_counter;
+            if let Ok(file) = NodeFile::load(self.data_dir()) {
+                facts.this_id = file.node_id;
+                facts.epoch = file.epoch_counter;
             }
             return facts;
         };
@@ -315,7 +337,9 @@ impl ClusterControl for Control {
             return Err(AdminError::new(Kind::State, format!("the node file says that this is {is}"))
                 .hint(format!("run `licraft ha {verb}`, or change `role` in the node file")));
         }
-        self.uninitialised()?;
+        if !request.replace {
+            self.uninitialised()?;
+        }
         let code = pairing::PairingCode::parse(&request.code).ok_or_else(|| {
             AdminError::new(Kind::Invalid, "that is not a pairing code")
                 .hint("type the code that `licraft ha generate-keys` printed: eight groups of four")
@@ -331,8 +355,14 @@ impl ClusterControl for Control {
         let (identity, peer) = join::join(&request.join, &code, joiner)
             .await
             .map_err(|e| AdminError::new(Kind::Unreachable, "this node was not let in").because(e.to_string()))?;
-        progress.step("Writing the keys...");
         std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
+        if request.replace {
+            self.stop_running("this node is being provisioned afresh").await;
+            if let Some(kept) = set_aside(self.data_dir(), (self.shared.clock)()).map_err(internal)? {
+                progress.step(format!("The data that was here is in {} now.", kept.display()));
+            }
+        }
+        progress.step("Writing the keys...");
         identity.create(self.data_dir()).map_err(internal)?;
         self.start_running().await.map_err(internal)?;
         progress.step(format!("Joined. Now run `licraft ha deploy` on {peer}."));
@@ -358,29 +388,42 @@ impl ClusterControl for Control {
     async fn stop(&self, force: bool, progress: Progress) -> Result<(), AdminError> {
         let _verb = self.verb.lock().await;
         let running = self.need_running()?;
-        let serving = running.replica.guard().serving_until().is_some();
-        if serving {
-            let request = Switchover { to: None, dry_run: false };
-            match switchover::switchover(&self.shared, &running, &request, &progress).await {
-                Ok(_) => {}
-                Err(error) if force => tracing::warn!(%error, "stopping without a hand-over, by force"),
-                Err(error) => {
-                    return Err(AdminError::new(Kind::ClusterState, "nobody can take over from this node")
-                        .because(error.to_string())
-                        .hint("bring the other node back first, or repeat with --force to stop service"));
-                }
+        match self.stand_down(&running, &progress).await {
+            Ok(()) => {}
+            Err(error) if force => tracing::warn!(%error, "stopping without a hand-over, by force"),
+            Err(error) => {
+                return Err(AdminError::new(Kind::ClusterState, "nobody can take over from this node")
+                    .because(error.to_string())
+                    .hint("bring the other node back first, or repeat with --force to stop service"));
             }
         }
         progress.step("Stopping Cluster (vip)...");
         std::fs::write(self.stopped_file(), b"").map_err(internal)?;
         sync_folder(self.data_dir()).map_err(internal)?;
         progress.step("Stopping Cluster (raft)...");
-        self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
         drop(running);
-        if let Some(running) = self.running.send_replace(None) {
-            end(running).await;
-        }
+        self.stop_running("the cluster is stopped on this node; run `licraft ha start`").await;
         Ok(())
+    }
+
+    async fn remove(&self, node: String, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        leave::remove(&running, &node, &progress).await
+    }
+
+    async fn stand_down_member(&self, node: String) -> Result<(), AdminError> {
+        let running = self.need_running()?;
+        leave::stand_down(&running, &node).await
+    }
+
+    async fn teardown(&self, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        let leads = running.replica.guard().serving_until().is_some();
+        self.tear_down(&running, &progress).await?;
+        drop(running);
+        if leads { Ok(()) } else { self.retire().await }
     }
 
     async fn start(&self, progress: Progress) -> Result<(), AdminError> {
@@ -388,7 +431,7 @@ impl ClusterControl for Control {
         if self.current().is_some() {
             return Ok(());
         }
-        if self.mode_without_running() == Mode::Uninitialised {
+        if self.mode_without_running() != Mode::Stopped {
             return self.need_running().map(drop);
         }
         progress.step("Starting Cluster (raft)...");

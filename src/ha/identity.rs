@@ -75,15 +75,37 @@ pub fn exists(data_dir: &Path) -> bool {
     data_dir.join(NODE_FILE).exists()
 }
 
+/// Removes the keys that only members have: those of the state and of the cluster's authority.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn forget_keys(data_dir: &Path) -> Result<(), IdentityError> {
+    for name in [SEALING_KEY, CA_KEY, NODE_KEY] {
+        remove_leftover(&data_dir.join(name))?;
+    }
+    let synced = std::fs::File::open(data_dir).and_then(|dir| dir.sync_all());
+    synced.map_err(|source| IdentityError::Io { what: "syncing", path: data_dir.to_owned(), source })
+}
+
+impl NodeFile {
+    /// Reads what a node is, be it retired.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub fn load(data_dir: &Path) -> Result<Self, IdentityError> {
+        let path = data_dir.join(NODE_FILE);
+        let read = serde_json::from_slice(&read(&path)?);
+        read.map_err(|e| IdentityError::Damaged { path, why: e.to_string() })
+    }
+}
+
 impl NodeIdentity {
     /// Reads the identity of an initialised node.
     ///
     /// # Errors
     /// When a file is missing or damaged.
     pub fn load(data_dir: &Path) -> Result<Self, IdentityError> {
-        let path = data_dir.join(NODE_FILE);
-        let file: NodeFile = serde_json::from_slice(&read(&path)?)
-            .map_err(|e| IdentityError::Damaged { path: path.clone(), why: e.to_string() })?;
+        let file = NodeFile::load(data_dir)?;
         let ca_cert = read_certificate(&data_dir.join(CA_CERT))?;
         let tls = TlsIdentity {
             chain: vec![read_certificate(&data_dir.join(NODE_CERT))?],

@@ -4,6 +4,7 @@
 use super::address::{self, Address};
 use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
+use super::leave::{self, StoodDown};
 use super::ports::Ports;
 use super::shared::Shared;
 use super::supervisor;
@@ -42,6 +43,7 @@ pub struct Running {
     pub(super) failed: watch::Receiver<Vec<FailedAction>>,
     /// None on a witness.
     pub upstream: Option<Arc<UpstreamKeeper>>,
+    pub(super) stood_down: Arc<StoodDown>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -110,15 +112,29 @@ impl Running {
         let trouble = Trouble::new(holding.clone(), heard);
         let (store, replica) = start_replica(shared, &identity, node_tls.clone(), trouble).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let stood_down = Arc::default();
         shared.ledger.on(replica.ledger());
-        let mut running =
-            Self { identity, node_tls, replica, store, holding, active, failed, upstream: None, stop, tasks };
+        let mut running = Self {
+            identity,
+            node_tls,
+            replica,
+            store,
+            holding,
+            active,
+            failed,
+            upstream: None,
+            stood_down,
+            stop,
+            tasks,
+        };
         if config.role == NodeRole::Data {
             running.serve(shared, active_tx, report)?;
             running.probe_self(shared, silent);
         }
         let (replica, holding, stop) = (running.replica.clone(), running.holding.clone(), running.stop.child_token());
         running.tasks.spawn(gray::watch_trouble(shared.clone(), replica, holding, failed_tx, stop));
+        let (replica, stop) = (running.replica.clone(), running.stop.child_token());
+        running.tasks.spawn(leave::watch_retirement(replica, shared.retired.clone(), stop));
         shared.measure(&running);
         running.watch_store(shared);
         Ok(running)
@@ -163,6 +179,8 @@ impl Running {
         });
         self.tasks.spawn(address::note(config.name.clone(), self.ledger(), findings));
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
+        let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
+        self.tasks.spawn(readmit);
         self.tasks.spawn(follow_role(self.replica.clone(), active, self.stop.child_token()));
         let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
         self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));

@@ -29,6 +29,8 @@ pub struct Shared {
     pub fatal: watch::Sender<Option<String>>,
     /// Given by the composition root, which alone knows the room of the pages.
     pub pages: OnceLock<Pages>,
+    /// Set when the cluster has retired this node.
+    pub retired: watch::Sender<bool>,
     /// Where this process tells what to do when it dies; none when nobody started it for that.
     pub supervisor: Option<Arc<tokio::sync::Mutex<UnixStream>>>,
 }
@@ -44,6 +46,7 @@ impl Shared {
             metrics,
             codes: Arc::default(),
             fatal: watch::channel(None).0,
+            retired: watch::channel(false).0,
             pages: OnceLock::new(),
             supervisor: supervisor.map(|socket| Arc::new(tokio::sync::Mutex::new(socket))),
         })

@@ -14,6 +14,7 @@ pub const CATCH_UP_ENTRIES: u64 = 2_000;
 pub enum Mode {
     Uninitialised,
     Stopped,
+    Retired,
     Running,
 }
 
@@ -123,6 +124,7 @@ fn cluster_state(facts: &Facts) -> ClusterState {
     match facts.mode {
         Mode::Uninitialised => return ClusterState::Uninitialised,
         Mode::Stopped => return ClusterState::Stopped,
+        Mode::Retired => return ClusterState::Retired,
         Mode::Running => {}
     }
     let (voters, online, needed) = quorum(facts);

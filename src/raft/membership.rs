@@ -74,6 +74,16 @@ impl Membership {
         self.core.metrics().borrow().membership_config.voter_ids().collect()
     }
 
+    /// Whether the newest membership known here, or the one it is on the way to, is without this node.
+    #[must_use]
+    pub fn leaving(&self) -> bool {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow();
+        let newest = metrics.membership_config.membership().get_joint_config();
+        newest.last().is_some_and(|voters| !voters.contains(&self.me))
+            && metrics.membership_config.membership().get_node(&self.me).is_none_or(|_| newest.len() > 1)
+    }
+
     /// An id that no node had: above every id in the membership, in the members on record (retired ones too) and
     /// given out before by this process. It counts as used once the member is recorded in `state` or the membership.
     #[must_use]

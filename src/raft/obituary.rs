@@ -8,6 +8,7 @@ use super::config::{CAUGHT_UP_WITHIN, Timings};
 use super::grpc::GrpcConnect;
 use super::peer::{Connect, Header, Lane, Peer, Transfer};
 use super::replica::Replica;
+use super::status::PeerStatus;
 use crate::pki::tls::NodeTls;
 use crate::store::{Epoch, NodeInfo, Vote};
 use futures::future::join_all;
@@ -41,9 +42,11 @@ impl Replica {
         let vote = self.vote();
         let leads = vote.committed && vote.leader_id.node_id == options.node_id;
         let voters = status.peers.iter().filter(|peer| peer.voter);
-        let fit = voters.clone().filter(|peer| !peer.info.witness && peer.trouble.is_none());
-        // The same one as long as it keeps up, not whoever is an entry ahead at this look.
-        let heir = fit.min_by_key(|peer| peer.behind.is_none_or(|behind| behind > CAUGHT_UP_WITHIN))?;
+        let data = voters.clone().filter(|peer| !peer.info.witness);
+        // The same one as long as it keeps up, not whoever is an entry ahead at this look. One in trouble, which may be
+        // old news, is better than none.
+        let late = |peer: &PeerStatus| peer.behind.is_none_or(|behind| behind > CAUGHT_UP_WITHIN);
+        let heir = data.min_by_key(|peer| (peer.trouble.is_some(), late(peer)))?;
         leads.then(|| Testament {
             node_id: options.node_id,
             cluster_id: options.cluster_id.clone(),

@@ -51,6 +51,12 @@ impl Health {
         self.failed.subscribe()
     }
 
+    /// Waits until the store has failed.
+    pub(super) async fn until_failed(&self) {
+        // The sender lives as long as this.
+        let _ = self.failed.subscribe().wait_for(Option::is_some).await;
+    }
+
     /// Records the first failure; later ones follow from it.
     pub(super) fn fail(&self, why: String) {
         self.failed.send_if_modified(|failed| {

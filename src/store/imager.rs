@@ -104,7 +104,9 @@ impl Imager {
         };
         let image = self.image.as_mut().expect("only `replace` takes it, and puts one back or ends the thread");
         let started = Instant::now();
+        self.metrics.image_begins();
         let records = image.write(&state, &changes, &position)?;
+        self.metrics.image_ends();
         self.metrics.image_writes.fetch_add(1, Relaxed);
         self.metrics.image_records.fetch_add(records as u64, Relaxed);
         let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -18,11 +18,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Sender;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{oneshot, watch};
 
 /// Entries applied before the state is published and their callers are answered, even if more are at hand.
 const GROUP_ENTRIES: usize = 256;
+
+/// A write of the image takes milliseconds; one that has not returned for this long never will.
+const IMAGE_STALL: Duration = Duration::from_secs(30);
 
 /// Digests kept for comparison with the peers'.
 const DIGESTS: usize = 8;
@@ -127,6 +130,10 @@ impl Machine {
             // If the image thread is gone, the store has failed and says so elsewhere.
             let _ = self.shared.orders.send(Order::Wake);
         }
+        let stalled = self.shared.metrics.image_stalled_for();
+        if stalled > IMAGE_STALL {
+            self.shared.health.fail(format!("a write of the image of the state has not returned for {stalled:?}"));
+        }
         self.shared.applied.send_replace(self.position.applied);
         for (responder, outcomes) in answers.drain(..) {
             responder.send(outcomes);
@@ -194,7 +201,11 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let order = Order::Replace { state: state.clone(), position: position.clone(), done };
         let sent = self.shared.orders.send(order).map_err(|_| "the image thread has ended".to_owned());
         let replaced = match sent {
-            Ok(()) => wait.await.unwrap_or_else(|_| Err("the image thread has ended".to_owned())),
+            Ok(()) => tokio::select! {
+                replaced = wait => replaced.unwrap_or_else(|_| Err("the image thread has ended".to_owned())),
+                // The image thread may hang: sled waits for good for a write that failed.
+                () = self.shared.health.until_failed() => Err("the store has failed".to_owned()),
+            },
             Err(error) => Err(error),
         };
         replaced.map_err(|error| self.stop("cannot install a snapshot", error))?;

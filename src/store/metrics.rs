@@ -64,6 +64,8 @@ pub struct StoreMetrics {
     pub image_records: AtomicU64,
     /// Time the last image write took, microseconds.
     pub image_write_us: AtomicU64,
+    /// Microseconds after `started` at which the image write under way began; 0 when there is none.
+    image_began_us: AtomicU64,
     /// Entries in the log, gauge.
     pub log_entries: AtomicU64,
     /// Size of the newest snapshot in bytes, gauge, and its age as seconds since the Unix epoch of its making.
@@ -85,6 +87,7 @@ impl Default for StoreMetrics {
             image_writes: AtomicU64::new(0),
             image_records: AtomicU64::new(0),
             image_write_us: AtomicU64::new(0),
+            image_began_us: AtomicU64::new(0),
             log_entries: AtomicU64::new(0),
             snapshot_bytes: AtomicU64::new(0),
             snapshot_made_unix: AtomicU64::new(0),
@@ -104,6 +107,23 @@ impl StoreMetrics {
             return Duration::ZERO;
         }
         Duration::from_micros(self.now_us().saturating_sub(self.progress_us.load(Relaxed)))
+    }
+
+    /// For how long a write of the image has been under way; zero without one.
+    #[must_use]
+    pub fn image_stalled_for(&self) -> Duration {
+        match self.image_began_us.load(Relaxed) {
+            0 => Duration::ZERO,
+            began => Duration::from_micros(self.now_us().saturating_sub(began)),
+        }
+    }
+
+    pub(super) fn image_begins(&self) {
+        self.image_began_us.store(self.now_us().max(1), Relaxed);
+    }
+
+    pub(super) fn image_ends(&self) {
+        self.image_began_us.store(0, Relaxed);
     }
 
     fn now_us(&self) -> u64 {

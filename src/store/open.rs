@@ -23,6 +23,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
+/// After a failure, for an image thread that may hang; and how often it is looked at.
+const FAILED_IMAGE: Duration = Duration::from_secs(1);
+const END_LOOK: Duration = Duration::from_millis(2);
+
 /// How a store is run. The defaults are what a node uses; tests make things smaller.
 #[derive(Clone)]
 pub struct StoreOptions {
@@ -252,7 +256,27 @@ impl StoreHandle {
         let closed = || io::Error::other("the store has failed or is closed");
         let (done, wait) = oneshot::channel();
         self.orders.send(Order::Flush(done)).map_err(|_| closed())?;
-        wait.await.map_err(|_| closed())
+        tokio::select! {
+            flushed = wait => flushed.map_err(|_| closed()),
+            // The image thread may hang: sled waits for good for a write that failed.
+            () = self.shared.health.until_failed() => Err(closed()),
+        }
+    }
+
+    /// Waits for the image thread; when the store has failed, not for good, since sled may never return from a write.
+    fn end_image(&self, image: JoinHandle<()>) {
+        let mut patience = FAILED_IMAGE;
+        while !image.is_finished() {
+            if patience.is_zero() {
+                tracing::error!("the image thread hangs in a write that failed; it is left behind");
+                return;
+            }
+            std::thread::sleep(END_LOOK);
+            if matches!(self.shared.health.get(), StoreHealth::Failed { .. }) {
+                patience = patience.saturating_sub(END_LOOK);
+            }
+        }
+        let _ = image.join();
     }
 
     /// Writes the image a last time, ends all threads and lets go of the directory. Call it after openraft has shut
@@ -261,8 +285,36 @@ impl StoreHandle {
         let Some(Threads { image, log }) = self.threads.lock().take() else { return };
         // A thread that is gone has nothing left to do.
         let _ = self.orders.send(Order::Stop);
-        let _ = image.join();
+        self.end_image(image);
         self.log.stop();
         let _ = log.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sled can wait for good for a write that failed; nobody else may.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_image_thread_that_hangs_in_a_failed_store_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_log, _machine, store) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let (orders, _nobody) = channel();
+        let (_end, hung) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let _ = hung.recv();
+        });
+        let sound = store.threads.lock().as_mut().map(|threads| std::mem::replace(&mut threads.image, thread)).unwrap();
+        let stuck = StoreHandle { orders, ..store.clone() };
+        let flush = tokio::spawn({
+            let stuck = stuck.clone();
+            async move { stuck.flush_image().await }
+        });
+        store.shared.health.fail("the disk is gone".to_owned());
+        assert!(flush.await.unwrap().is_err());
+        tokio::task::spawn_blocking(move || stuck.close()).await.unwrap();
+        store.orders.send(Order::Stop).unwrap();
+        sound.join().unwrap();
     }
 }

@@ -154,6 +154,19 @@ impl ClusterControl for Cluster {
         progress.step("Starting Cluster (vip)...");
         Ok(())
     }
+    async fn remove(&self, node: String, progress: Progress) -> Result<(), AdminError> {
+        self.calls.lock().push(format!("remove {node}"));
+        progress.step(format!("Retiring {node}..."));
+        Ok(())
+    }
+    async fn stand_down_member(&self, _: String) -> Result<(), AdminError> {
+        Err(AdminError::new(Kind::NotBuilt, "no member asks here"))
+    }
+    async fn teardown(&self, progress: Progress) -> Result<(), AdminError> {
+        self.calls.lock().push("teardown".into());
+        progress.step("Retiring secondary-node...");
+        Ok(())
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         let digest = |node: &str| NodeDigest { node: node.into(), digest: Some("aa".into()) };
         Ok(vec![digest("primary-node"), digest("secondary-node")])

@@ -253,6 +253,16 @@ fn the_clusters_verbs() {
     node.cluster.status.lock().cluster = ClusterState::NoQuorum;
     node.run(&["ha", "stop"]).code(3);
     node.run(&["ha", "stop", "--force", "--yes"]).success();
+    let run = node.run(&["ha", "remove", "secondary-node"]).code(2);
+    assert!(stderr(&run).contains("secondary-node will be retired") && stderr(&run).contains("--yes"));
+    let run = table(&node, &["ha", "remove", "secondary-node", "--yes"]);
+    assert_eq!(run, "Retiring secondary-node...\nsecondary-node is no member any more.\n");
+    let run = node.run(&["ha", "teardown"]).code(2);
+    assert!(stderr(&run).starts_with("WARNING: You are about to destroy the HA cluster configuration"));
+    assert!(!node.cluster.calls.lock().contains(&"teardown".to_owned()), "torn down without a yes");
+    let run = table(&node, &["ha", "teardown", "--yes"]);
+    let ends = "HA cluster has been destroyed. SSM is now in stand-alone mode.\n";
+    assert_eq!(run, format!("Retiring secondary-node...\n{ends}"));
     assert_eq!(table(&node, &["ha", "history"]), "No changes of the active node yet.\n");
 }
 

@@ -50,20 +50,36 @@ impl Drop for Cluster {
 impl Cluster {
     /// Two data nodes and a witness, initialised and joined, but not deployed. None without root.
     pub fn joined() -> Option<Self> {
+        Self::with(&[PRIMARY, SECONDARY, WITNESS])
+    }
+
+    /// Two data nodes without a witness, deployed.
+    pub fn two_alone() -> Option<Self> {
+        let cluster = Self::with(&[PRIMARY, SECONDARY])?;
+        cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
+        cluster.normal();
+        Some(cluster)
+    }
+
+    fn with(nodes: &[&str]) -> Option<Self> {
         let hosts = [(PRIMARY, 5), (SECONDARY, 10), (WITNESS, 15), (CENTRAL, 20), (CLIENT, 30)];
         let lab = Lab::new(&hosts)?;
         let mut cluster = Self { processes: Vec::new(), lab, dir: tempfile::tempdir().unwrap(), token: String::new() };
-        for node in [PRIMARY, SECONDARY, WITNESS] {
+        for node in nodes {
             cluster.write_config(node);
             cluster.start(node);
         }
         cluster.json(PRIMARY, &["init"]);
-        for (node, verb) in [(SECONDARY, "provision-standby"), (WITNESS, "provision-witness")] {
-            let code = cluster.json(PRIMARY, &["ha", "generate-keys"]);
-            let (code, join) = (text(&code, "code"), text(&code, "join_address"));
-            cluster.run(node, &["ha", verb, "--join", &join, "--code", &code, "--yes"]);
-        }
+        nodes[1..].iter().for_each(|node| cluster.join(node, &[]));
         Some(cluster)
+    }
+
+    /// Provisions a node with a code of the primary.
+    pub fn join(&self, node: &str, options: &[&str]) {
+        let verb = if node == WITNESS { "provision-witness" } else { "provision-standby" };
+        let code = self.json(PRIMARY, &["ha", "generate-keys"]);
+        let (code, join) = (text(&code, "code"), text(&code, "join_address"));
+        self.run(node, &[&["ha", verb, "--join", &join, "--code", &code, "--yes"][..], options].concat());
     }
 
     /// As [`Self::joined`], deployed with the virtual address.
@@ -87,7 +103,7 @@ impl Cluster {
         std::fs::write(self.folder(node).join("node.toml"), text).unwrap();
     }
 
-    fn folder(&self, name: &str) -> PathBuf {
+    pub fn folder(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -188,7 +204,8 @@ impl Cluster {
     pub fn status(&self, node: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         until_or(what, || {
-            last = self.try_json(node, &["ha", "status"])?;
+            // Its exit code tells the state, too.
+            last = serde_json::from_slice(&self.cli(node, &["ha", "status", "-o", "json"]).stdout).ok()?;
             is(&last).then(|| last.clone())
         })
         .unwrap_or_else(|| panic!("{what} never came on {node}; last: {last:#}"))

@@ -22,6 +22,8 @@ impl cluster_server::Cluster for Service {
     type SwitchoverStream = Replies<SwitchoverReply>;
     type StopStream = Replies<Step>;
     type StartStream = Replies<Step>;
+    type RemoveStream = Replies<Step>;
+    type TeardownStream = Replies<Step>;
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<ClusterStatus>, Status> {
         Ok(Response::new(self.parts.cluster.status().await.into()))
@@ -106,6 +108,21 @@ impl cluster_server::Cluster for Service {
     async fn start(&self, _: Request<StartRequest>) -> Result<Response<Self::StartStream>, Status> {
         let cluster = self.parts.cluster.clone();
         Ok(stream_work(|progress| async move { cluster.start(progress).await }, step, |()| None))
+    }
+
+    async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<Self::RemoveStream>, Status> {
+        let (cluster, node) = (self.parts.cluster.clone(), request.into_inner().node);
+        Ok(stream_work(|progress| async move { cluster.remove(node, progress).await }, step, |()| None))
+    }
+
+    async fn stand_down(&self, request: Request<StandDownRequest>) -> Result<Response<StandDownReply>, Status> {
+        self.parts.cluster.stand_down_member(request.into_inner().node).await?;
+        Ok(Response::new(StandDownReply {}))
+    }
+
+    async fn teardown(&self, _: Request<TeardownRequest>) -> Result<Response<Self::TeardownStream>, Status> {
+        let cluster = self.parts.cluster.clone();
+        Ok(stream_work(|progress| async move { cluster.teardown(progress).await }, step, |()| None))
     }
 
     async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryReply>, Status> {

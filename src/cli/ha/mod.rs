@@ -1,5 +1,6 @@
 //! `licraft ha`: the life of the cluster.
 
+mod depart;
 mod deploy;
 mod history;
 mod keys;
@@ -40,12 +41,10 @@ enum Verb {
     Promote(Later),
     #[command(hide = true)]
     Resolve(Later),
-    #[command(hide = true)]
-    Remove(Later),
+    Remove(depart::RemoveArgs),
+    Teardown(depart::TeardownArgs),
     #[command(hide = true)]
     SetAside(Later),
-    #[command(hide = true)]
-    Teardown(Later),
     #[command(hide = true)]
     Drill(Later),
 }
@@ -65,9 +64,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             Err(later.refuse("ha promote", "bring another voter back; `licraft ha status` says which"))
         }
         Verb::Resolve(later) => Err(later.refuse("ha resolve", "`licraft ha status` shows what each node has")),
-        Verb::Remove(later) => Err(later.refuse("ha remove", "`licraft ha stop` on the node itself")),
+        Verb::Remove(args) => depart::remove(args, context).await,
+        Verb::Teardown(args) => depart::teardown(args, context).await,
         Verb::SetAside(later) => Err(later.refuse("ha set-aside", "look into the node's data_dir")),
-        Verb::Teardown(later) => Err(later.refuse("ha teardown", "`licraft ha stop` on the node itself")),
         Verb::Drill(later) => Err(later.refuse("ha drill", "`licraft ha switchover --dry-run`")),
     }
 }

@@ -11,10 +11,10 @@ use std::process::ExitCode;
 /// On the joining node: join the cluster of the node that made the code.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  licraft ha provision-standby --join 192.168.1.4:7441 --code CODE
-  licraft ha provision-witness --join 192.168.1.4:7441 --code CODE --replace --yes")]
+  licraft ha provision-standby --join 10.0.0.5:7440 --code CODE
+  licraft ha provision-witness --join 10.0.0.5:7440 --code CODE --replace --yes")]
 pub struct Args {
-    /// Cluster address of the node that made the code, as `generate-keys` printed it.
+    /// Where the node that made the code is joined, as `generate-keys` printed it.
     #[arg(long, value_name = "ADDR")]
     join: String,
     /// The code that `licraft ha generate-keys` printed.

@@ -1,0 +1,105 @@
+//! The end of a node's part in its cluster: it stands down for a while, ends the cluster, or is retired.
+
+use super::control::{Control, internal, not_active};
+use super::leave;
+use super::running::{Running, active_name};
+use super::switchover;
+use crate::admin::{self, AdminError, Kind, Progress, Switchover};
+use crate::proto::admin::cluster_client::ClusterClient;
+use crate::proto::admin::{RemoveRequest, StandDownRequest};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::transport::Channel;
+
+/// How long the end of the process may be held up by leaving in order.
+const LEAVE: Duration = Duration::from_secs(5);
+
+impl Control {
+    /// To the admin service of the active node, if another one is active.
+    #[must_use]
+    pub fn active_node(&self, running: &Running) -> Option<Channel> {
+        let active = active_name(&running.replica)?;
+        let members = running.replica.membership().members();
+        let info = members.into_values().find(|info| info.name == active)?;
+        let address: IpAddr = info.public_address.parse().ok()?;
+        // Every node uses the same admin port.
+        let address = SocketAddr::new(address, self.shared.config.admin.listen.port());
+        let name = rustls_pki_types::ServerName::from(address.ip());
+        Some(admin::channel(address.to_string(), name, running.node_tls.client()))
+    }
+
+    /// Leaves for a while: hands over when this node is active, and gives up its vote where the other could not go on
+    /// otherwise.
+    pub(super) async fn stand_down(&self, running: &Arc<Running>, progress: &Progress) -> Result<(), AdminError> {
+        if running.replica.guard().serving_until().is_some() {
+            let request = Switchover { to: None, dry_run: false };
+            switchover::switchover(&self.shared, running, &request, progress).await?;
+        }
+        if !leave::one_of_two(&running.replica) {
+            return Ok(());
+        }
+        // Without an active node nothing is served, so nothing is lost by leaving.
+        let Some(channel) = self.active_node(running) else { return Ok(()) };
+        let request = StandDownRequest { node: running.identity.file.name.clone() };
+        let asked = ClusterClient::new(channel).stand_down(admin::on_behalf(request, "stop")).await;
+        asked.map(drop).map_err(|status| {
+            AdminError::new(Kind::ClusterState, "the other node cannot go on without this one")
+                .because(status.message())
+        })
+    }
+
+    /// As [`Self::stand_down`], before the process ends; whatever happens, it ends soon.
+    pub(super) async fn stand_down_at_end(&self) {
+        let Some(running) = self.current() else { return };
+        let (progress, _) = Progress::channel();
+        match tokio::time::timeout(LEAVE, self.stand_down(&running, &progress)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "leaving without a hand-over"),
+            Err(_) => tracing::warn!("leaving without a hand-over, which took too long"),
+        }
+    }
+
+    pub(super) async fn tear_down(&self, running: &Arc<Running>, progress: &Progress) -> Result<(), AdminError> {
+        if running.replica.guard().serving_until().is_some() {
+            return leave::end_cluster(running, progress).await;
+        }
+        let channel = self.active_node(running).ok_or_else(|| {
+            not_active(running).hint(
+                "bring the other nodes back first: without a quorum nothing can be agreed on, and tearing down alone is \
+                 not built yet",
+            )
+        })?;
+        let request = RemoveRequest { node: running.identity.file.name.clone() };
+        let refused = |status: tonic::Status| {
+            AdminError::new(Kind::ClusterState, "the active node did not let this one go").because(status.message())
+        };
+        let asked = ClusterClient::new(channel).remove(admin::on_behalf(request, "teardown")).await;
+        let mut steps = asked.map_err(refused)?.into_inner();
+        while let Some(step) = steps.message().await.map_err(refused)? {
+            progress.step(step.text);
+        }
+        Ok(())
+    }
+
+    /// Ends this node's part for good: what it has may be read, but it has lost the keys of the cluster.
+    pub(super) async fn retire(&self) -> Result<(), AdminError> {
+        std::fs::write(self.retired_file(), b"").map_err(internal)?;
+        self.stop_running("this node is retired; provision it afresh to use it again").await;
+        super::identity::forget_keys(self.data_dir()).map_err(internal)
+    }
+
+    /// Retires this node when the cluster has decided so, until the process ends.
+    pub async fn follow_retirement(&self) {
+        let mut retired = self.shared.retired.subscribe();
+        while retired.wait_for(|retired| *retired).await.is_ok() {
+            let _verb = self.verb.lock().await;
+            self.shared.retired.send_replace(false);
+            if self.current().is_some()
+                && let Err(error) = self.retire().await
+            {
+                tracing::error!(%error, "this node is retired, but could not put its keys away");
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Story C: back to stand-alone, and members that are removed and replaced.
+
+use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, WITNESS, until};
+use serde_json::json;
+
+const DESTROYED: &str = "HA cluster has been destroyed. SSM is now in stand-alone mode.";
+
+/// It holds the data, but no key of the cluster, and stays so.
+fn retired(cluster: &mut Cluster, node: &str) {
+    let status = cluster.status(node, "a retired node", |s| s["cluster"] == "retired");
+    assert_eq!(status["nodes"], json!([]));
+    let said = cluster.run_any(node, &["ha", "status"]);
+    assert!(said.contains("Error: cluster is not currently running on this node"), "{said}");
+    assert!(said.contains("this node was retired from the cluster"), "{said}");
+    for key in ["sealing.key", "cluster-ca.key", "node.key"] {
+        assert!(!cluster.folder(node).join("data").join(key).exists(), "{node} still has {key}");
+    }
+    assert!(cluster.refused(node, &["ha", "start"]).contains("this node is retired"));
+    cluster.terminate(node);
+    cluster.start(node);
+    cluster.status(node, "a retired node after a restart", |s| s["cluster"] == "retired");
+}
+
+#[test]
+fn the_active_node_ends_the_cluster_and_serves_on_alone() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    cluster.request("router-1", 3);
+    let said = cluster.run_any(PRIMARY, &["ha", "teardown", "--yes"]);
+    for line in [
+        "WARNING: You are about to destroy the HA cluster configuration and convert this service node into stand-alone \
+         mode without a cluster.",
+        "secondary-node and witness will be retired",
+        "Retiring secondary-node...",
+        "Retiring witness...",
+        "Giving up the virtual address...",
+        DESTROYED,
+    ] {
+        assert!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    retired(&mut cluster, SECONDARY);
+    retired(&mut cluster, WITNESS);
+    let status = cluster.status(PRIMARY, "a server alone", |s| s["cluster"] == "standalone");
+    assert_eq!(status["vip"]["addresses"], json!([]), "{status}");
+    assert!(cluster.run_any(PRIMARY, &["ha", "status"]).contains("HA is not enabled."));
+    until("the address gone", || !cluster.host(PRIMARY).has(VIP));
+    until("an answer at the node's own address", || cluster.ready("10.77.0.5") == Some(200));
+    assert_eq!(cluster.in_use(PRIMARY), 3);
+    assert!(cluster.refused(PRIMARY, &["ha", "teardown", "--yes"]).contains("HA is not enabled."));
+    // It goes on alone through a restart, and can be made a cluster again with the same machines.
+    cluster.terminate(PRIMARY);
+    cluster.start(PRIMARY);
+    cluster.status(PRIMARY, "a server alone", |s| s["cluster"] == "standalone");
+    for node in [SECONDARY, WITNESS] {
+        cluster.join(node, &["--replace"]);
+        assert!(cluster.folder(node).join("data").join("set-aside").exists());
+    }
+    cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
+    cluster.normal();
+    cluster.request("router-1", 4);
+    for node in [PRIMARY, SECONDARY] {
+        assert_eq!(cluster.in_use(node), 4);
+    }
+}
+
+#[test]
+fn a_standby_that_is_torn_down_retires_and_the_active_node_goes_on() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let said = cluster.run_any(SECONDARY, &["ha", "teardown", "--yes"]);
+    for line in ["This node will be retired", "primary-node goes on with the virtual address.", DESTROYED] {
+        assert!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    retired(&mut cluster, SECONDARY);
+    cluster.request("router-1", 2);
+    let status = cluster.status(PRIMARY, "a cluster of one and a witness", |s| s["cluster"] == "normal");
+    assert_eq!(status["nodes"].as_array().unwrap().len(), 2, "{status}");
+    assert_eq!(status["vip"]["holder"], PRIMARY);
+    // Its own teardown comes last, and gives the address up.
+    cluster.run(PRIMARY, &["ha", "teardown", "--yes"]);
+    cluster.status(PRIMARY, "a server alone", |s| s["cluster"] == "standalone");
+    until("the address gone", || !cluster.host(PRIMARY).has(VIP));
+    assert_eq!(cluster.in_use(PRIMARY), 2);
+}
+
+#[test]
+fn a_dead_node_is_removed_and_replaced_under_its_name() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    cluster.request("router-1", 2);
+    assert!(cluster.refused(PRIMARY, &["ha", "remove", PRIMARY, "--yes"]).contains("is the active node"));
+    assert!(cluster.refused(PRIMARY, &["ha", "remove", "nobody", "--yes"]).contains("no member called nobody"));
+    cluster.kill(SECONDARY);
+    let said = cluster.run_any(PRIMARY, &["ha", "remove", SECONDARY, "--yes"]);
+    assert!(said.contains("secondary-node does not answer") && said.contains("is no member any more"), "{said}");
+    // The same machine, started again by mistake, takes part in nothing.
+    cluster.start(SECONDARY);
+    cluster.status(PRIMARY, "a cluster without it", |s| s["cluster"] == "normal" && s["nodes"][1]["name"] == WITNESS);
+    cluster.request("router-1", 3);
+    cluster.join(SECONDARY, &["--replace"]);
+    cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
+    cluster.normal();
+    assert_eq!(cluster.in_use(SECONDARY), 3);
+    cluster.run(PRIMARY, &["ha", "switchover"]);
+    cluster.held_by(SECONDARY, SECONDARY);
+}
