@@ -92,6 +92,9 @@ impl ClusterControl for Cluster {
     async fn teardown(&self, _: Progress) -> Result<(), AdminError> {
         not_asked()
     }
+    async fn drill(&self, _: Progress) -> Result<DrillReport, AdminError> {
+        not_asked()
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         not_asked()
     }

@@ -48,6 +48,9 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Ends this node's part in the cluster: the active node ends the cluster and serves on alone, another one retires.
     async fn teardown(&self, progress: Progress) -> Result<(), AdminError>;
 
+    /// Rehearses a failover: hands over to the only other data node and back.
+    async fn drill(&self, progress: Progress) -> Result<DrillReport, AdminError>;
+
     /// Commits a digest mark and collects each reachable replica's digest there, for `doctor`.
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError>;
 }
@@ -116,6 +119,18 @@ pub struct SwitchoverReport {
     pub to: String,
     /// Between the last answer of the old active node and readiness of the new one.
     pub gap_ms: u64,
+}
+
+/// What a drill measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillReport {
+    /// The node that was active for a moment.
+    pub other: String,
+    /// What clients waited on the way there and back.
+    pub there_ms: u64,
+    pub back_ms: u64,
+    /// How many replicas had the same digest afterwards.
+    pub digests: usize,
 }
 
 /// One check of a preflight or of `doctor`.

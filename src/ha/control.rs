@@ -11,8 +11,8 @@ use super::shared::Shared;
 use super::status::{self, Answer, Facts, MemberFacts, Mode};
 use super::switchover;
 use crate::admin::{
-    AdminError, ClusterControl, ClusterStatus, Deploy, Initialize, Initialized, Kind, NodeDigest, PairingCode,
-    Progress, Provision, Switchover, SwitchoverReport, SyncControl,
+    AdminError, ClusterControl, ClusterStatus, Deploy, DrillReport, Initialize, Initialized, Kind, NodeDigest,
+    PairingCode, Progress, Provision, Switchover, SwitchoverReport, SyncControl,
 };
 use crate::config::NodeRole;
 use crate::license::{AccountId, Command, Member, Millis, Outcome, Settings};
@@ -33,6 +33,8 @@ use tokio::sync::watch;
 const FIRST_ELECTION: Duration = Duration::from_secs(10);
 /// Peers compute a digest of 300,000 instances within a second; then they are asked every half second.
 const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for a verb under way.
+const VERB_AT_END: Duration = Duration::from_secs(2);
 /// A peer whose last report is older than this does not answer.
 const PEER_FRESH: Duration = Duration::from_millis(1_500);
 
@@ -71,8 +73,11 @@ impl Control {
 
     /// Leaves in order, for the end of the process.
     pub async fn shutdown(&self) {
-        let _verb = self.verb.lock().await;
-        self.stand_down_at_end().await;
+        // A verb that goes on, such as a deploy that waits for a node, must not keep the process from ending.
+        let verb = tokio::time::timeout(VERB_AT_END, self.verb.lock()).await;
+        if verb.is_ok() {
+            self.stand_down_at_end().await;
+        }
         self.stop_running("this node is ending").await;
     }
 
@@ -443,7 +448,20 @@ impl ClusterControl for Control {
         }
     }
 
+    async fn drill(&self, progress: Progress) -> Result<DrillReport, AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        self.rehearse(&running, &progress).await
+    }
+
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
+        self.collect_all_digests().await
+    }
+}
+
+impl Control {
+    /// Has every replica take a digest at one place of the log, and collects them.
+    pub(super) async fn collect_all_digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         let running = self.need_running()?;
         let nonce = u64::from_le_bytes(random::bytes());
         commit(&*running.ledger(), "doctor", Command::DigestMark { nonce }).await?;

@@ -4,6 +4,7 @@ mod address;
 pub mod control;
 mod deploy;
 pub mod desk;
+mod drill;
 pub mod gray;
 pub mod identity;
 pub mod join;

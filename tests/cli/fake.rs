@@ -167,6 +167,10 @@ impl ClusterControl for Cluster {
         progress.step("Retiring secondary-node...");
         Ok(())
     }
+    async fn drill(&self, progress: Progress) -> Result<DrillReport, AdminError> {
+        progress.step("Handing over to secondary-node...");
+        Ok(DrillReport { other: "secondary-node".into(), there_ms: 21, back_ms: 23, digests: 3 })
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         let digest = |node: &str| NodeDigest { node: node.into(), digest: Some("aa".into()) };
         Ok(vec![digest("primary-node"), digest("secondary-node")])

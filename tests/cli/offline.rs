@@ -21,6 +21,7 @@ const COMMANDS: &[&str] = &[
     "ha switchover",
     "ha remove",
     "ha teardown",
+    "ha drill",
     "ha history",
     "account",
     "account list",

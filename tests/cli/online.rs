@@ -263,6 +263,11 @@ fn the_clusters_verbs() {
     let run = table(&node, &["ha", "teardown", "--yes"]);
     let ends = "HA cluster has been destroyed. SSM is now in stand-alone mode.\n";
     assert_eq!(run, format!("Retiring secondary-node...\n{ends}"));
+    assert!(stderr(&node.run(&["ha", "drill"]).code(2)).contains("clients wait some milliseconds twice"));
+    let run = table(&node, &["ha", "drill", "--yes"]);
+    let says = "The drill passed: 21 ms to secondary-node, 23 ms back; 3 replicas have equal digests.\n";
+    assert_eq!(run, format!("Handing over to secondary-node...\n{says}"));
+    assert_eq!(json(&node, &["ha", "drill", "--yes"])["back_ms"], 23);
     assert_eq!(table(&node, &["ha", "history"]), "No changes of the active node yet.\n");
 }
 

@@ -46,6 +46,25 @@ fn the_supervisor_of_a_dead_process_takes_the_address_off_and_tells_the_others()
 }
 
 #[test]
+fn a_drill_hands_over_and_back() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    cluster.request("router-1", 2);
+    let report = cluster.json(PRIMARY, &["ha", "drill", "--yes"]);
+    let report = report.get(0).unwrap_or(&report);
+    assert_eq!((&report["other"], &report["equal_digests"]), (&SECONDARY.into(), &3.into()), "{report}");
+    cluster.held_by(SECONDARY, PRIMARY);
+    assert_eq!(cluster.in_use(SECONDARY), 2);
+    assert!(cluster.refused(SECONDARY, &["ha", "drill", "--yes"]).contains("primary-node is"), "drilled a standby");
+    cluster.kill(SECONDARY);
+    cluster.status(PRIMARY, "the other gone", |s| s["heartbeat"] == "disconnected");
+    let said = cluster.refused(PRIMARY, &["ha", "drill", "--yes"]);
+    assert!(said.contains("cannot take over now"), "{said}");
+    assert_eq!(cluster.ready(VIP), Some(200));
+}
+
+#[test]
 fn a_terminated_node_leaves_in_order() {
     let Some(mut cluster) = Cluster::deployed(VIP) else { return };
     assert_eq!(cluster.terminate(PRIMARY), Some(0));

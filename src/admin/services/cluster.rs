@@ -24,6 +24,7 @@ impl cluster_server::Cluster for Service {
     type StartStream = Replies<Step>;
     type RemoveStream = Replies<Step>;
     type TeardownStream = Replies<Step>;
+    type DrillStream = Replies<DrillReply>;
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<ClusterStatus>, Status> {
         Ok(Response::new(self.parts.cluster.status().await.into()))
@@ -123,6 +124,20 @@ impl cluster_server::Cluster for Service {
     async fn teardown(&self, _: Request<TeardownRequest>) -> Result<Response<Self::TeardownStream>, Status> {
         let cluster = self.parts.cluster.clone();
         Ok(stream_work(|progress| async move { cluster.teardown(progress).await }, step, |()| None))
+    }
+
+    async fn drill(&self, _: Request<DrillRequest>) -> Result<Response<Self::DrillStream>, Status> {
+        use drill_reply::Reply;
+        let cluster = self.parts.cluster.clone();
+        Ok(stream_work(
+            |progress| async move { cluster.drill(progress).await },
+            |told| DrillReply { reply: Some(Reply::Step(step(told))) },
+            |done| {
+                let crate::admin::cluster::DrillReport { other, there_ms, back_ms, digests } = done;
+                let report = DrillReport { other, there_ms, back_ms, digests: digests as u64 };
+                Some(DrillReply { reply: Some(Reply::Report(report)) })
+            },
+        ))
     }
 
     async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryReply>, Status> {

@@ -2,6 +2,7 @@
 
 mod depart;
 mod deploy;
+mod drill;
 mod history;
 mod keys;
 mod power;
@@ -45,8 +46,7 @@ enum Verb {
     Teardown(depart::TeardownArgs),
     #[command(hide = true)]
     SetAside(Later),
-    #[command(hide = true)]
-    Drill(Later),
+    Drill(drill::Args),
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
@@ -67,6 +67,6 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         Verb::Remove(args) => depart::remove(args, context).await,
         Verb::Teardown(args) => depart::teardown(args, context).await,
         Verb::SetAside(later) => Err(later.refuse("ha set-aside", "look into the node's data_dir")),
-        Verb::Drill(later) => Err(later.refuse("ha drill", "`licraft ha switchover --dry-run`")),
+        Verb::Drill(args) => drill::run(args, context).await,
     }
 }
