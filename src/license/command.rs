@@ -170,6 +170,8 @@ pub enum Command {
     Numbered {
         instance: InstanceId,
         number: u64,
+        // At once, not byte by byte: every authorization carries one.
+        #[serde(with = "serde_bytes")]
         digest: Digest32,
         action: InstanceAction,
     },

@@ -2,7 +2,7 @@
 //! a file that exists is never to be changed.
 
 use super::support::*;
-use licraft::license::Record;
+use licraft::license::*;
 use licraft::store::*;
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,31 @@ async fn the_batch_of_format_1() {
     let batch = Envelope(bytes.clone().into()).open(log_id(1, 0).leader_id, None).unwrap();
     assert_eq!(batch.requests, commands(0));
     assert_eq!(Envelope::seal(&batch, &|_| [0; 32]).unwrap().0, bytes);
+}
+
+#[test]
+fn the_products_commands_of_format_1() {
+    let (instance, number) = (InstanceId(7), 300);
+    let numbered = |action| Command::Numbered { instance, number, digest: [9; 32], action };
+    let certificate =
+        IdCertificate { serial: [3; 16], key_hash: [4; 32], not_before: Millis(1), not_after: Millis(2_000_000) };
+    let commands = vec![
+        Command::Register {
+            token_hash: [7; 32],
+            udi: Udi { pid: "EX-9300".into(), sn: "FCW0001".into() },
+            host_name: Some("switch.example.net".into()),
+            product_type: "Example Switch".into(),
+            software_version: "17.12.4".into(),
+            certificate: certificate.clone(),
+        },
+        numbered(InstanceAction::Authorize { usage: vec![("LICENSE_A".into(), 1_000)] }),
+        numbered(InstanceAction::RenewAuthorization),
+        numbered(InstanceAction::RenewCertificate { certificate }),
+        numbered(InstanceAction::Deregister),
+    ];
+    let bytes = golden("product-commands-1.bin", || codec::encode(&commands).unwrap());
+    assert_eq!(codec::decode::<Vec<Command>>(&bytes).unwrap(), commands);
+    assert_eq!(codec::encode(&commands).unwrap(), bytes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,15 +64,11 @@ impl Apply<'_> {
         Ok(self.va(instance.va)?.account)
     }
 
-    /// Notes a contact along with another change of the instance.
-    pub fn contact(&mut self, id: InstanceId, change: impl FnOnce(&mut Instance)) {
-        let Some(instance) = self.state.instances.get_mut(&id) else { return };
-        let instance = Arc::make_mut(instance);
-        let old = instance.lapse_day();
-        instance.last_contact = self.now;
-        change(instance);
-        let new = instance.lapse_day();
-        if old != new {
+    /// Puts a changed instance in the place of what it was, in the same virtual account.
+    pub fn put_instance(&mut self, instance: Instance) {
+        let (id, new) = (instance.id, instance.lapse_day());
+        let old = self.state.instances.insert(id, Arc::new(instance));
+        if let Some(old) = old.map(|old| old.lapse_day()).filter(|old| *old != new) {
             self.state.index.lapses.remove(&(old, id));
             self.state.index.lapses.insert((new, id));
         }
@@ -99,7 +95,7 @@ impl Instance {
     #[must_use]
     pub fn name(&self) -> String {
         match &self.host_name {
-            Some(host) if !host.is_empty() => host.to_string(),
+            Some(host) if !host.is_empty() => (**host).to_owned(),
             _ => format!("UDI_PID:{};UDI_SN:{};", self.udi.pid, self.udi.sn),
         }
     }

@@ -5,12 +5,14 @@ use std::fmt::Write;
 
 /// Changed counts that an event names; the rest is a number.
 const NAMED_CHANGES: usize = 8;
+/// Bytes of most messages about use.
+const USAGE_MESSAGE: usize = 128;
 
 impl Apply<'_> {
     /// An equal number with an equal payload gets the first outcome again; a license that was renamed since is shown
     /// under its new name. A deregistered instance is gone with its numbers, so deregistering again is done already.
     pub fn numbered(&mut self, id: InstanceId, number: u64, digest: &Digest32, action: &InstanceAction) -> Done {
-        let Some(instance) = self.state.instance(id) else {
+        let Some(instance) = self.state.instances.get(&id) else {
             if matches!(action, InstanceAction::Deregister) {
                 return Ok(Outcome::Deregistered);
             }
@@ -26,21 +28,19 @@ impl Apply<'_> {
         {
             return self.answer_again(instance, last, number, digest);
         }
+        let mut instance = Instance::clone(instance);
         let result = match action {
-            InstanceAction::Authorize { usage } => self.authorize(id, usage),
-            InstanceAction::RenewAuthorization => self.renew_authorization(id),
-            InstanceAction::RenewCertificate { certificate } => self.renew_certificate(id, certificate),
+            InstanceAction::Authorize { usage } => self.authorize(&mut instance, usage),
+            InstanceAction::RenewAuthorization => self.renew_authorization(&mut instance),
+            InstanceAction::RenewCertificate { certificate } => self.renew_certificate(&mut instance, certificate),
             InstanceAction::Deregister => return self.deregister(id),
         };
         let answer = result.unwrap_or_else(|refusal| LastAnswer::Refused(Box::new(refusal)));
         let last = LastRequest { number, digest: *digest, at: self.now, answer };
-        let Some(instance) = self.state.instances.get_mut(&id) else { return Ok(Outcome::Deregistered) };
-        Arc::make_mut(instance).last_request = Some(last);
-        self.changes.insert(RecordKey::Instance(id));
-        let instance = self.state.instance(id);
-        let last = instance.and_then(|i| i.last_request.as_ref());
-        let (Some(instance), Some(last)) = (instance, last) else { return Ok(Outcome::Deregistered) };
-        self.answer(instance, last)
+        let outcome = self.answer(&instance, &last);
+        instance.last_request = Some(last);
+        self.put_instance(instance);
+        outcome
     }
 
     fn answer_again(&self, instance: &Instance, last: &LastRequest, number: u64, digest: &Digest32) -> Done {
@@ -70,44 +70,38 @@ impl Apply<'_> {
     }
 
     /// Over-consumption is granted and reported; what is not named is released.
-    fn authorize(&mut self, id: InstanceId, asked: &[(String, u64)]) -> Result<LastAnswer, Refusal> {
-        let account = self.may_ask(id)?;
-        let wanted = self.wanted_usage(id, account, asked)?;
-        let Some(instance) = self.state.instance(id) else { return Err(refuse(Reason::InstanceUnknown, "")) };
-        let (va, old) = (instance.va, instance.usage.clone());
-        let changed = *old != *wanted;
-        if changed {
+    fn authorize(&mut self, instance: &mut Instance, asked: &[(String, u64)]) -> Result<LastAnswer, Refusal> {
+        let account = self.may_ask(instance)?;
+        let wanted = self.wanted_usage(instance, account, asked)?;
+        if *instance.usage != *wanted {
+            for (license, before, after) in differences(&instance.usage, &wanted) {
+                self.change_use(instance.va, license, before, after);
+            }
             let message = self.usage_message(instance, &wanted);
-            for (license, before, after) in differences(&old, &wanted) {
-                self.change_use(va, license, before, after);
-            }
             self.inform(account, "usage-changed", message);
+            instance.usage = wanted.into();
         }
-        Ok(self.grant(id, changed.then(|| wanted.into())))
+        Ok(self.grant(instance))
     }
 
-    fn renew_authorization(&mut self, id: InstanceId) -> Result<LastAnswer, Refusal> {
-        self.may_ask(id)?;
-        Ok(self.grant(id, None))
+    fn renew_authorization(&mut self, instance: &mut Instance) -> Result<LastAnswer, Refusal> {
+        self.may_ask(instance)?;
+        Ok(self.grant(instance))
     }
 
-    /// Moves the dates, and the counts if they changed, and says how the licenses stand.
-    fn grant(&mut self, id: InstanceId, usage: Option<Arc<[(LicenseId, u64)]>>) -> LastAnswer {
-        let until = self.now.plus(AUTHORIZATION_LIFE);
-        self.contact(id, |instance| {
-            instance.authorized_until = Some(until);
-            if let Some(usage) = usage {
-                instance.usage = usage;
-            }
-        });
-        let (uncovered, enforce_from) = self.state.instance(id).map_or((0, None), |i| self.state.compliance(i));
+    /// Moves the dates, and says how the licenses stand.
+    fn grant(&self, instance: &mut Instance) -> LastAnswer {
+        instance.last_contact = self.now;
+        instance.authorized_until = Some(self.now.plus(AUTHORIZATION_LIFE));
+        let (uncovered, enforce_from) = self.state.compliance(instance);
         LastAnswer::Authorized { uncovered, enforce_from }
     }
 
-    fn renew_certificate(&mut self, id: InstanceId, certificate: &IdCertificate) -> Result<LastAnswer, Refusal> {
-        self.may_ask(id)?;
+    fn renew_certificate(&self, instance: &mut Instance, certificate: &IdCertificate) -> Result<LastAnswer, Refusal> {
+        self.may_ask(instance)?;
         inputs::certificate(certificate, self.now)?;
-        self.contact(id, |instance| instance.certificate = certificate.clone());
+        instance.last_contact = self.now;
+        instance.certificate = certificate.clone();
         Ok(LastAnswer::CertificateRenewed)
     }
 
@@ -121,11 +115,11 @@ impl Apply<'_> {
 
     /// The account, if it is active and the instance's certificate holds. After an outage of ours a certificate that
     /// ran out meanwhile holds a day longer.
-    fn may_ask(&self, id: InstanceId) -> Result<AccountId, Refusal> {
-        let account = self.active_account(self.known_instance(id)?)?.id;
-        let end = self.state.instance(id).map_or(Millis(0), |i| i.certificate.not_after);
+    fn may_ask(&self, instance: &Instance) -> Result<AccountId, Refusal> {
+        let account = self.active_account(self.va(instance.va)?.account)?.id;
+        let end = instance.certificate.not_after;
         if self.now >= end && self.now >= self.state.meta.resumed_at.plus(RESUME_GRACE) {
-            let message = format!("The ID certificate of instance {id} has expired; register again.");
+            let message = format!("The ID certificate of instance {} has expired; register again.", instance.id);
             return Err(refuse(Reason::CertificateExpired, message));
         }
         Ok(account)
@@ -134,7 +128,7 @@ impl Apply<'_> {
     /// What was asked for, by license, without zero counts.
     fn wanted_usage(
         &self,
-        id: InstanceId,
+        instance: &Instance,
         account: AccountId,
         asked: &[(String, u64)],
     ) -> Result<Vec<(LicenseId, u64)>, Refusal> {
@@ -142,7 +136,6 @@ impl Apply<'_> {
             let message = format!("{} licenses; an instance uses at most {MAX_LICENSES_PER_INSTANCE}.", asked.len());
             return Err(refuse(Reason::Limit, message));
         }
-        let permitted = self.state.instance(id).is_some_and(|i| i.export_controlled);
         let mut wanted = Vec::with_capacity(asked.len());
         for (tag, count) in asked {
             let Some(license) = self.state.license_by_tag(account, tag) else {
@@ -155,7 +148,7 @@ impl Apply<'_> {
             if *count > MAX_COUNT {
                 return Err(refuse(Reason::Invalid, format!("\"{tag}\": {count} is more than {MAX_COUNT}.")));
             }
-            if license.export_controlled && *count > 0 && !permitted {
+            if license.export_controlled && *count > 0 && !instance.export_controlled {
                 let message = format!(
                     "\"{tag}\" is export-controlled; register with a token that allows export-controlled functionality."
                 );
@@ -173,7 +166,9 @@ impl Apply<'_> {
 
     /// "NAME uses 2 of A, 0 of B, and 3 more changed."
     fn usage_message(&self, instance: &Instance, wanted: &[(LicenseId, u64)]) -> String {
-        let mut message = instance.name() + " now uses";
+        let mut message = String::with_capacity(USAGE_MESSAGE);
+        // Writing to a String cannot fail.
+        let _ = write!(message, "{} now uses", instance.name());
         let mut separator = " ";
         for (n, (license, _, after)) in differences(&instance.usage, wanted).enumerate() {
             if n == NAMED_CHANGES {
@@ -181,7 +176,6 @@ impl Apply<'_> {
                 break;
             }
             let name = self.state.license(license).map_or("", |l| &l.name);
-            // Writing to a String cannot fail.
             let _ = write!(message, "{separator}{after} of \"{name}\"");
             separator = ", ";
         }

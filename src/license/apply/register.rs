@@ -31,7 +31,7 @@ impl Apply<'_> {
                 export_controlled: instance.export_controlled,
                 certificate: instance.certificate.clone(),
             };
-            self.contact(registered.instance, |_| {});
+            self.put_instance(Instance { last_contact: self.now, ..instance.clone() });
             return Ok(Outcome::Registered(registered));
         }
         let replaced = existing.map(|i| i.id);
