@@ -16,6 +16,7 @@ pub mod node;
 pub mod pki;
 pub mod product;
 pub mod raft;
+pub mod service_manager;
 pub mod store;
 pub mod telemetry;
 pub mod vip;

@@ -11,6 +11,7 @@ use crate::ha::supervisor;
 use crate::pki::tls::{self, NodeTls};
 use crate::product::wall_clock;
 use crate::raft::Ledger;
+use crate::service_manager;
 use crate::telemetry::{self, LogFormat};
 use crate::vip::Guard;
 use anyhow::{Context, Result};
@@ -59,8 +60,11 @@ async fn serve(config: Config) -> Result<ExitCode> {
     tokio::spawn(async move { retirement.follow_retirement().await });
     let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
     tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
+    service_manager::ready();
+    tokio::spawn(service_manager::keep_told(control.clone(), stop.child_token()));
 
     let why = wait_for_end(&shared).await?;
+    service_manager::stopping();
     control.shutdown().await;
     stop.cancel();
     service.await.context("ending the admin service")?.context("serving the admin socket")?;
@@ -190,7 +194,13 @@ impl admin::Forwarder for Forward {
 pub fn identify(shared: &Shared, cluster_id: &str, leaf: &[u8]) -> Option<Peer> {
     let (node_id, cluster) = tls::node_of_certificate(leaf).ok()?;
     let state = shared.ledger.state();
-    let member = state.member(node_id).filter(|m| !m.retired && cluster == cluster_id)?;
+    if cluster != cluster_id {
+        return None;
+    }
+    if state.members().next().is_none() {
+        return Some(Peer::Founder { node: node_id });
+    }
+    let member = state.member(node_id).filter(|m| !m.retired)?;
     let role_fits = !member.witness || shared.config.role == NodeRole::Data;
     role_fits.then(|| Peer::Node { name: member.name.clone() })
 }

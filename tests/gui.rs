@@ -95,6 +95,9 @@ impl ClusterControl for Cluster {
     async fn drill(&self, _: Progress) -> Result<DrillReport, AdminError> {
         not_asked()
     }
+    async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
+        not_asked()
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         not_asked()
     }

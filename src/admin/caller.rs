@@ -29,6 +29,8 @@ pub enum Peer {
     Remote { name: String, role: Role },
     /// A member of the cluster, passing on what its own caller asked.
     Node { name: String },
+    /// A node of the cluster by its certificate alone, while this one has just joined and knows no members.
+    Founder { node: u64 },
 }
 
 /// For whom a call is made. Put into each request by the guard.
@@ -46,6 +48,7 @@ impl Caller {
             // The kernel lets only root and the group open the socket: both administer this machine.
             Peer::Local { uid } => Ok(Self { actor: format!("uid {uid}"), role: Role::SystemAdministrator }),
             Peer::Remote { name, role } => Ok(Self { actor: format!("admin {name}"), role: *role }),
+            Peer::Founder { node } => Ok(Self { actor: format!("node {node}"), role: Role::SystemAdministrator }),
             Peer::Node { name } => {
                 let actor = metadata.get_bin(ACTOR_KEY).and_then(|v| v.to_bytes().ok());
                 let actor = actor.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());

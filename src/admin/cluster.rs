@@ -5,7 +5,7 @@ use super::error::AdminError;
 use super::status::ClusterStatus;
 use crate::license::{AccountId, Millis, User};
 use async_trait::async_trait;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::sync::mpsc;
 
 /// The cluster's life, as the operator drives it. Every method says in its error what forbids it and what to do; kinds
@@ -50,6 +50,9 @@ pub trait ClusterControl: Send + Sync + 'static {
 
     /// Rehearses a failover: hands over to the only other data node and back.
     async fn drill(&self, progress: Progress) -> Result<DrillReport, AdminError>;
+
+    /// Looks, for the active node's `deploy`, whether this node can be made a voter.
+    async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError>;
 
     /// Commits a digest mark and collects each reachable replica's digest there, for `doctor`.
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError>;
@@ -119,6 +122,17 @@ pub struct SwitchoverReport {
     pub to: String,
     /// Between the last answer of the old active node and readiness of the new one.
     pub gap_ms: u64,
+}
+
+/// What a node that has joined is to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preflight {
+    /// Addresses of the active node that it must reach.
+    pub reach: Vec<SocketAddr>,
+    /// Addresses that it must be able to put on.
+    pub vip: Vec<IpAddr>,
+    /// The interface that the operator named.
+    pub interface: Option<String>,
 }
 
 /// What a drill measured.

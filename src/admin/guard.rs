@@ -112,6 +112,11 @@ fn admit(request: &mut Request) -> Result<Way, AdminError> {
     let metadata = MetadataMap::from_headers(request.headers().clone());
     let caller = Caller::of(&peer, &metadata)?;
     let (service, method) = split(request.uri().path());
+    if matches!(peer, Peer::Founder { .. }) && (service, method) != ("Cluster", "Preflight") {
+        return Err(AdminError::new(Kind::Denied, format!("{} may not do this", caller.actor))
+            .because("this node has just joined and knows no members yet")
+            .hint("run `licraft ha deploy` on the active node first"));
+    }
     let anywhere = service == "Cluster" && !matches!(method, "Remove" | "StandDown");
     let needed = needed_role(service, method);
     if rank(caller.role) < rank(needed) {
@@ -176,6 +181,21 @@ mod tests {
         ] {
             let (service, method) = split(path);
             assert_eq!(needed_role(service, method), role, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_node_that_nobody_here_can_know_yet_may_only_ask_for_the_checks() {
+        let call = |peer: Peer, path: &str| {
+            let mut request = Request::new(tonic::body::Body::empty());
+            *request.uri_mut() = path.parse().unwrap();
+            request.extensions_mut().insert(peer);
+            admit(&mut request).map(drop).map_err(|error| error.kind)
+        };
+        let founder = Peer::Founder { node: 1 };
+        assert_eq!(call(founder.clone(), "/licraft.admin.Cluster/Preflight"), Ok(()));
+        for method in ["Cluster/Status", "Cluster/Initialize", "Tokens/Preflight"] {
+            assert_eq!(call(founder.clone(), &format!("/licraft.admin.{method}")), Err(Kind::Denied), "{method}");
         }
     }
 }

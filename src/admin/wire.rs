@@ -164,6 +164,17 @@ impl From<Check> for proto::Check {
     }
 }
 
+impl From<proto::Check> for Check {
+    fn from(c: proto::Check) -> Self {
+        let result = match c.result() {
+            proto::CheckResult::Passed => CheckResult::Passed,
+            proto::CheckResult::Warning => CheckResult::Warning,
+            proto::CheckResult::Failed | proto::CheckResult::Unspecified => CheckResult::Failed,
+        };
+        Self { name: c.name, result, detail: c.detail }
+    }
+}
+
 pub fn severity(severity: license::Severity) -> proto::Severity {
     match severity {
         license::Severity::Informational => proto::Severity::Informational,

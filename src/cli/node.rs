@@ -1,7 +1,9 @@
 //! `licraft node`: runs a node.
 
 use super::error::CliError;
-use std::path::PathBuf;
+use crate::config::Config;
+use crate::ha::leftover;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Run a node (data node or witness).
@@ -16,18 +18,32 @@ pub struct Args {
     /// Only validate the file.
     #[arg(long)]
     check: bool,
+    /// Take off the virtual address that a node of this file has left here; for service managers.
+    #[arg(long, hide = true, conflicts_with = "check")]
+    clear_addresses: bool,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, CliError> {
     if args.check {
         return check(&args.config);
     }
+    if args.clear_addresses {
+        return clear_addresses(&args.config);
+    }
     crate::node::run(&args.config, false).map_err(CliError::from)
 }
 
+fn clear_addresses(path: &Path) -> Result<ExitCode, CliError> {
+    let config = Config::load(path).map_err(anyhow::Error::from)?;
+    for address in leftover::clear(&config)? {
+        println!("{address} is not on this host any more.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Lists every problem, not only the first.
-fn check(path: &std::path::Path) -> Result<ExitCode, CliError> {
-    match crate::config::Config::load(path) {
+fn check(path: &Path) -> Result<ExitCode, CliError> {
+    match Config::load(path) {
         Ok(config) => {
             println!("{} is a usable node file for {}.", path.display(), config.name);
             Ok(ExitCode::SUCCESS)

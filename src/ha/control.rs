@@ -5,14 +5,15 @@ use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
 use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
+use super::preflight;
 use super::running::{Running, active_name};
 use super::set_aside::set_aside;
 use super::shared::Shared;
 use super::status::{self, Answer, Facts, MemberFacts, Mode};
 use super::switchover;
 use crate::admin::{
-    AdminError, ClusterControl, ClusterStatus, Deploy, DrillReport, Initialize, Initialized, Kind, NodeDigest,
-    PairingCode, Progress, Provision, Switchover, SwitchoverReport, SyncControl,
+    AdminError, Check, ClusterControl, ClusterStatus, Deploy, DrillReport, Initialize, Initialized, Kind, NodeDigest,
+    PairingCode, Preflight, Progress, Provision, Switchover, SwitchoverReport, SyncControl,
 };
 use crate::config::NodeRole;
 use crate::license::{AccountId, Command, Member, Millis, Outcome, Settings};
@@ -452,6 +453,11 @@ impl ClusterControl for Control {
         let _verb = self.verb.lock().await;
         let running = self.need_running()?;
         self.rehearse(&running, &progress).await
+    }
+
+    async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError> {
+        self.need_running()?;
+        Ok(preflight::at_this_end(&self.shared.config, request).await)
     }
 
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {

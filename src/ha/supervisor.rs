@@ -6,6 +6,7 @@
 
 use super::address::driver;
 use super::identity::NodeIdentity;
+use super::leftover;
 use crate::config::{Config, NodeRole};
 use crate::pki::tls::NodeTls;
 use crate::raft::{Obituary, Replica, Testament};
@@ -83,6 +84,8 @@ fn start(file: &Path, socket: OwnedFd) -> std::io::Result<Child> {
     let mut command = std::process::Command::new("/proc/self/exe");
     command.arg0("licraft").args(["node", "--config"]).arg(file);
     command.env(SUPERVISOR, std::process::id().to_string());
+    // The node's process feeds the watchdog, but systemd has named this one (sd_watchdog_enabled(3)).
+    command.env_remove("WATCHDOG_PID");
     // In a group of its own, so that a Ctrl-C reaches it once, from here.
     command.stdin(socket).process_group(0);
     Command::from(command).spawn()
@@ -110,6 +113,11 @@ impl Last {
     fn hear(&mut self, config: &Config, word: &Word) {
         if self.word.testament != word.testament {
             self.obituary = word.testament.clone().and_then(|testament| prepare(config, testament));
+        }
+        if self.word.addresses != word.addresses
+            && let Err(error) = leftover::note(&config.data_dir, &word.addresses)
+        {
+            tracing::error!(%error, "nobody will know of the address if this process dies, too");
         }
         self.word = word.clone();
     }

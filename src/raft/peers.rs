@@ -1,7 +1,7 @@
 //! What this node knows of the others: it asks each for its report at a steady pace.
 
 use super::clock::Clock;
-use super::peer::{Connect, Lane, NodeReport, Peer};
+use super::peer::{Connect, Lane, NodeReport, Peer, PeerError};
 use crate::store::NodeInfo;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
@@ -28,6 +28,25 @@ pub struct PeerView {
     pub round_trip: Duration,
     /// Why the last question was not answered.
     pub trouble: Option<String>,
+}
+
+/// A report with what asking for it showed.
+pub(super) struct Answer {
+    pub report: NodeReport,
+    /// The peer's wall clock minus ours, milliseconds.
+    pub clock_offset_ms: i64,
+    pub round_trip: Duration,
+}
+
+/// Asks a peer for its report.
+pub(super) async fn ask(peer: &dyn Peer, clock: &dyn Clock) -> Result<Answer, PeerError> {
+    let asked = Instant::now();
+    let report = peer.report().await?;
+    let round_trip = asked.elapsed();
+    // The peer read its clock about half a round trip ago.
+    let ours = clock.now().0.saturating_sub(u64::try_from(round_trip.as_millis()).unwrap_or(0) / 2);
+    let clock_offset_ms = i64::try_from(i128::from(report.wall.0) - i128::from(ours)).unwrap_or(i64::MAX);
+    Ok(Answer { report, clock_offset_ms, round_trip })
 }
 
 /// All peers of this node.
@@ -96,9 +115,7 @@ impl Peers {
     }
 
     async fn ask_one(&self, id: u64, info: &NodeInfo, peer: &Arc<dyn Peer>, clock: &dyn Clock) {
-        let asked = Instant::now();
-        let answer = tokio::time::timeout(ASK_EVERY, peer.report()).await;
-        let round_trip = asked.elapsed();
+        let answer = tokio::time::timeout(ASK_EVERY, ask(&**peer, clock)).await;
         let mut views = self.views.write();
         let view = views.entry(id).or_insert_with(|| PeerView {
             info: info.clone(),
@@ -109,10 +126,8 @@ impl Peers {
         });
         view.info.clone_from(info);
         match answer {
-            Ok(Ok(report)) => {
-                // The peer read its clock about half a round trip ago.
-                let ours = clock.now().0.saturating_sub(u64::try_from(round_trip.as_millis()).unwrap_or(0) / 2);
-                view.clock_offset_ms = i64::try_from(i128::from(report.wall.0) - i128::from(ours)).unwrap_or(i64::MAX);
+            Ok(Ok(Answer { report, clock_offset_ms, round_trip })) => {
+                view.clock_offset_ms = clock_offset_ms;
                 view.round_trip = round_trip;
                 view.report = Some((report, Instant::now().into_std()));
                 view.trouble = None;

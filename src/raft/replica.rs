@@ -10,16 +10,16 @@ use super::membership::Membership;
 use super::network::Network;
 use super::options::{ReplicaError, ReplicaOptions, Transport};
 use super::parts::{StoreParts, StoreView};
-use super::peer::{Connect, NodeReport};
+use super::peer::{Connect, Lane, NodeReport, PeerError};
 use super::peers::Peers;
 use super::proposer::{Proposer, ProposerParts, ProposerStats};
 use super::role::{RoleState, watch_role};
 use super::status::{ReplicaStatus, peer_statuses};
 use super::thread::RaftThread;
-use super::{Ledger, server, witness};
+use super::{Ledger, peers, server, witness};
 use crate::pki::tls::NodeTls;
-use crate::store::TypeConfig;
 use crate::store::codec::Epoch;
+use crate::store::{NodeInfo, TypeConfig};
 use openraft::Raft;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use std::sync::Arc;
@@ -39,6 +39,7 @@ pub struct Replica {
     roles: watch::Receiver<RoleState>,
     met: watch::Receiver<Option<(u64, Epoch)>>,
     peers: Arc<Peers>,
+    connect: Arc<dyn Connect>,
     inbound: Arc<Inbound>,
     stop: CancellationToken,
     tasks: tokio_util::task::TaskTracker,
@@ -143,6 +144,7 @@ impl Replica {
             roles,
             met,
             peers,
+            connect: connect.clone(),
             inbound,
             stop: CancellationToken::new(),
             tasks: tokio_util::task::TaskTracker::new(),
@@ -215,6 +217,17 @@ impl Replica {
     #[must_use]
     pub fn epoch_met(&self) -> watch::Receiver<Option<(u64, Epoch)>> {
         self.met.clone()
+    }
+
+    /// Asks another node, which need not be a member yet, for its report. Gives it with its clock minus ours in
+    /// milliseconds. There is no time-out.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn ask(&self, id: u64, info: &NodeInfo) -> Result<(NodeReport, i64), PeerError> {
+        let peer = self.connect.peer(id, info, Lane::Main);
+        let answer = peers::ask(&*peer, &*self.options.clock).await?;
+        Ok((answer.report, answer.clock_offset_ms))
     }
 
     /// The receiving side, for in-process transports.

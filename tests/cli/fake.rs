@@ -171,6 +171,9 @@ impl ClusterControl for Cluster {
         progress.step("Handing over to secondary-node...");
         Ok(DrillReport { other: "secondary-node".into(), there_ms: 21, back_ms: 23, digests: 3 })
     }
+    async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
+        Ok(Vec::new())
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         let digest = |node: &str| NodeDigest { node: node.into(), digest: Some("aa".into()) };
         Ok(vec![digest("primary-node"), digest("secondary-node")])

@@ -166,6 +166,13 @@ impl Cluster {
         kill_process(self.node(name), if frozen { Signal::STOP } else { Signal::CONT }).unwrap();
     }
 
+    /// Has what a node left of the virtual address taken off.
+    pub fn clear_addresses(&self, node: &str) -> Output {
+        let mut command = self.lab.host(node).command(LICRAFT);
+        let command = command.args(["node", "--clear-addresses", "--config"]);
+        command.arg(self.folder(node).join("node.toml")).output().unwrap()
+    }
+
     fn cli(&self, node: &str, args: &[&str]) -> Output {
         Command::new(LICRAFT).arg("--socket").arg(self.folder(node).join("admin.sock")).args(args).output().unwrap()
     }

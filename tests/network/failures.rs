@@ -10,7 +10,13 @@ fn a_killed_node_is_replaced_and_comes_back_as_standby() {
     cluster.licensed();
     cluster.register("router-1");
     cluster.request("router-1", 2);
+    // As the service manager does when all processes of a node are gone; never to one that lives.
+    let cleared = cluster.clear_addresses(PRIMARY);
+    let said = String::from_utf8_lossy(&cleared.stderr).into_owned();
+    assert!(!cleared.status.success() && said.contains("the node is running"), "{said}");
     cluster.kill(PRIMARY);
+    let cleared = succeeded("clearing", cluster.clear_addresses(PRIMARY));
+    assert_eq!(cleared, format!("{VIP} is not on this host any more.\n"));
     cluster.request("router-1", 5);
     cluster.register("router-2");
     cluster.request("router-2", 1);

@@ -1,7 +1,7 @@
-//! `ha deploy` refuses an address that cannot be had, and says why; nothing is changed.
+//! `ha deploy` refuses what cannot work, and says why; nothing is changed.
 
 use super::cluster::{CLIENT, Cluster, PRIMARY, SECONDARY, VIP};
-use super::lab::ip;
+use super::lab::{Host, Net, ip, succeeded};
 
 #[test]
 fn an_address_that_cannot_be_had_is_refused_before_anything_changes() {
@@ -27,4 +27,38 @@ fn an_address_that_cannot_be_had_is_refused_before_anything_changes() {
     cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP, "--interface", "eth0"]);
     cluster.normal();
     cluster.held_by(SECONDARY, PRIMARY);
+}
+
+#[test]
+fn a_node_that_could_not_do_its_part_is_refused_before_anything_changes() {
+    let Some(cluster) = Cluster::joined() else { return };
+    let (primary, secondary) = (cluster.host(PRIMARY), cluster.host(SECONDARY));
+    let refused = |vip: &str, what: &str, why: &str| {
+        let said = cluster.refused(PRIMARY, &["ha", "deploy", "--vip", vip]);
+        let line = said.lines().find(|line| line.contains(what) && line.contains(why));
+        assert!(line.is_some() && said.contains("nothing was changed"), "no {what:?} with {why:?} in\n{said}");
+    };
+    // A network that the secondary is not in.
+    ip(&["-n", &primary.space, "addr", "add", "10.79.0.5/24", "dev", "eth0"]);
+    let network = "10.79.0.12 is in no network of eth0 (10.77.0.10/24)";
+    refused("10.79.0.12", "secondary-node: virtual address", network);
+    // A wall that lets nobody pass commands on from the secondary to the primary.
+    nft(&secondary, "add table inet wall");
+    nft(&secondary, "add chain inet wall out { type filter hook output priority 0; }");
+    nft(&secondary, "add rule inet wall out ip daddr 10.77.0.5 tcp dport 7440 reject with tcp reset");
+    refused(VIP, "secondary-node: reach the active node", "10.77.0.5:7440 does not answer");
+    nft(&secondary, "delete table inet wall");
+    // No way between the cluster addresses.
+    cluster.lab.connect(&secondary, Net::Private, false);
+    refused(VIP, "reach secondary-node", "10.78.0.10:7441");
+    cluster.lab.connect(&secondary, Net::Private, true);
+    let status = cluster.json(PRIMARY, &["ha", "status"]);
+    assert_eq!(status["vip"]["addresses"], serde_json::json!([]), "{status}");
+    cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
+    cluster.normal();
+}
+
+fn nft(host: &Host, command: &str) {
+    let output = host.command("nft").args(command.split(' ')).output().expect("nftables is needed");
+    succeeded(&format!("nft {command}"), output);
 }

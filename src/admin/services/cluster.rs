@@ -1,18 +1,20 @@
 //! The cluster's verbs; answered by the node that is asked.
 
 use super::{Replies, stream_work};
-use crate::admin::cluster::{Deploy, Initialize, Provision, Switchover, Told};
+use crate::admin::cluster::{Deploy, Initialize, Preflight, Provision, Switchover, Told};
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::Service;
 use crate::license::{MAX_NAME, Millis, Role, User};
 use crate::proto::admin::*;
 use argon2::{Argon2, PasswordHasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use tonic::{Request, Response, Status};
 
 /// Shorter passwords fall to guessing (NIST SP 800-63B, 5.1.1.2 asks for 8); longer ones only cost hashing time.
 const MIN_PASSWORD_BYTES: usize = 8;
 const MAX_PASSWORD_BYTES: usize = 256;
+/// Addresses that another node may have this one connect to.
+const MAX_REACH: usize = 4;
 
 #[tonic::async_trait]
 impl cluster_server::Cluster for Service {
@@ -140,6 +142,11 @@ impl cluster_server::Cluster for Service {
         ))
     }
 
+    async fn preflight(&self, request: Request<PreflightRequest>) -> Result<Response<PreflightReply>, Status> {
+        let checks = self.parts.cluster.preflight(preflight(request.into_inner())?).await?;
+        Ok(Response::new(PreflightReply { checks: checks.into_iter().map(Into::into).collect() }))
+    }
+
     async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryReply>, Status> {
         let state = self.state();
         let changes = state.role_changes().map(|change| RoleChange {
@@ -161,8 +168,28 @@ fn step(told: Told) -> Step {
 }
 
 fn deploy(request: DeployRequest) -> Result<Deploy, AdminError> {
+    let vip = virtual_addresses(&request.vip)?;
+    if vip.is_empty() {
+        return Err(AdminError::new(Kind::Invalid, "there is no virtual address").hint("give one with --vip"));
+    }
+    let interface = Some(request.interface).filter(|i| !i.is_empty());
+    Ok(Deploy { vip, interface, dry_run: request.dry_run })
+}
+
+fn preflight(request: PreflightRequest) -> Result<Preflight, AdminError> {
+    let reach: Result<Vec<SocketAddr>, _> = request.reach.iter().map(|text| text.parse()).collect();
+    let reach = reach.ok().filter(|reach| reach.len() <= MAX_REACH);
+    let reach = reach.ok_or_else(|| {
+        AdminError::new(Kind::Invalid, format!("`reach` must be up to {MAX_REACH} addresses with ports"))
+    })?;
+    let interface = Some(request.interface).filter(|i| !i.is_empty());
+    Ok(Preflight { reach, vip: virtual_addresses(&request.vip)?, interface })
+}
+
+/// At most one of each family.
+fn virtual_addresses(texts: &[String]) -> Result<Vec<IpAddr>, AdminError> {
     let mut vip: Vec<IpAddr> = Vec::new();
-    for text in &request.vip {
+    for text in texts {
         let address: IpAddr = text.parse().map_err(|_| {
             AdminError::new(Kind::Invalid, format!("`{text}` is not an IP address"))
                 .hint("give the virtual address without a prefix length, as in 10.0.0.12")
@@ -173,11 +200,7 @@ fn deploy(request: DeployRequest) -> Result<Deploy, AdminError> {
         }
         vip.push(address);
     }
-    if vip.is_empty() {
-        return Err(AdminError::new(Kind::Invalid, "there is no virtual address").hint("give one with --vip"));
-    }
-    let interface = Some(request.interface).filter(|i| !i.is_empty());
-    Ok(Deploy { vip, interface, dry_run: request.dry_run })
+    Ok(vip)
 }
 
 /// The first administrator with a hashed password.
