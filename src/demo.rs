@@ -95,10 +95,12 @@ async fn invite(scene: &Scene) -> Result<()> {
     println!("  Data        {}", plan.dir.display());
     println!("  Processes   {}", scene.process_ids());
     let socket = plan.socket(&plan::NODES[0]);
+    // As it was called: a fresh build is in nobody's PATH.
+    let licraft = std::env::args().next().unwrap_or_else(|| "licraft".to_owned());
     println!("\nTry:");
-    println!("  licraft --socket {} ha status", socket.display());
-    println!("  licraft --socket {} license list", socket.display());
-    println!("  licraft agent status --dir {}", scene.agent_dir(0).display());
+    println!("  {licraft} --socket {} ha status", socket.display());
+    println!("  {licraft} --socket {} license list", socket.display());
+    println!("  {licraft} agent status --dir {}", scene.agent_dir(0).display());
     if let Some(pid) = scene.pid(&active) {
         println!("  kill -9 {pid}      # {active} is active: the other node takes over in about a second");
     }

@@ -18,6 +18,8 @@ mod failures;
 mod preflight;
 #[path = "network/story_a.rs"]
 mod story_a;
+#[path = "network/story_b.rs"]
+mod story_b;
 #[path = "network/story_c.rs"]
 mod story_c;
 #[path = "network/two_nodes.rs"]

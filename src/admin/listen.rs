@@ -168,6 +168,10 @@ async fn accept_tls(
                     // The service may be ending.
                     let _ = tx.send(Ok(Connection { io: Either::Right(io), peer, _place: place })).await;
                 }
+                // Somebody looked whether the port answers, as `ha deploy` does.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    tracing::debug!(%from, "an admin connection was closed at once");
+                }
                 Ok(Err(error)) => tracing::info!(%from, %error, "an admin connection was refused"),
                 Err(_) => tracing::info!(%from, "an admin connection was refused: the handshake took too long"),
             }

@@ -110,6 +110,10 @@ pub(super) async fn accept(
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, secure_incoming(stream, &tls)).await {
                 // The server has ended when nobody takes it.
                 Ok(Ok(secured)) => drop(accepted.send(Ok(secured)).await),
+                // Somebody looked whether the port answers, as `ha deploy` does.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    tracing::debug!(%from, "a connection to the Raft port was closed at once");
+                }
                 Ok(Err(error)) => tracing::warn!(%from, %error, "refused a connection to the Raft port"),
                 Err(_) => tracing::warn!(%from, "a connection to the Raft port did not finish its handshake"),
             }

@@ -235,8 +235,13 @@ impl Cluster {
         until(&format!("an event with {says:?}"), || self.run_any(node, &["event", "list"]).contains(says));
     }
 
-    /// The vendor's central, an account that is bound to it, and a registration token.
+    /// The vendor's central, an account that is bound to it with one BASE license, and a registration token.
     pub fn licensed(&mut self) {
+        self.licensed_for(&[("BASE", "Base", 1)]);
+    }
+
+    /// As [`Self::licensed`], with these entitlements: tag, name and purchased quantity.
+    pub fn licensed_for(&mut self, entitlements: &[(&str, &str, u64)]) {
         let dir = path(&self.folder(CENTRAL));
         let own = |args: &[&str]| {
             let output = Command::new(LICRAFT).args(args).args(["--dir", &dir]).output().unwrap();
@@ -246,7 +251,10 @@ impl Cluster {
         let accounts = ["--virtual-account", "TEST-1", "--virtual-account", "TEST"];
         own(&[&["central", "account", "create", "Corp"][..], &accounts].concat());
         let to = ["--smart-account", "Corp", "--virtual-account", "TEST-1"];
-        own(&[&["central", "entitle", "--license", "BASE", "--name", "Base", "--quantity", "1"][..], &to].concat());
+        for (tag, name, quantity) in entitlements {
+            let what = ["central", "entitle", "--license", tag, "--name", name, "--quantity", &quantity.to_string()];
+            own(&[&what[..], &to].concat());
+        }
         let host = self.lab.host(CENTRAL);
         let listen = format!("{}:8444", host.address());
         let log = File::create(self.dir.path().join("central.log")).unwrap();
@@ -293,7 +301,7 @@ impl Cluster {
     }
 
     /// Runs the agent of a product on the client's host.
-    fn agent(&self, product: &str, verb: &str, args: &[&str]) -> String {
+    pub fn agent(&self, product: &str, verb: &str, args: &[&str]) -> String {
         let mut command = self.lab.host(CLIENT).command(LICRAFT);
         command.args(["agent", verb, "--dir"]).arg(self.dir.path().join(product)).args(args);
         succeeded(&format!("{product}: agent {verb}"), command.output().unwrap())
@@ -310,8 +318,14 @@ impl Cluster {
 
     /// A product asks for so many BASE licenses through the virtual address, until it is answered.
     pub fn request(&self, product: &str, count: u64) {
-        let license = format!("BASE={count}");
-        self.agent(product, "request", &["--timeout", "30", "--license", &license]);
+        self.request_all(product, &[("BASE", count)]);
+    }
+
+    /// As [`Self::request`], for several licenses at once.
+    pub fn request_all(&self, product: &str, licenses: &[(&str, u64)]) {
+        let licenses: Vec<String> = licenses.iter().map(|(tag, count)| format!("{tag}={count}")).collect();
+        let named = licenses.iter().flat_map(|license| ["--license", license]);
+        self.agent(product, "request", &["--timeout", "30"].into_iter().chain(named).collect::<Vec<_>>());
     }
 
     /// Starts a simulated product on the client's host, which asks for one BASE license again and again.

@@ -146,6 +146,48 @@ fn a_node_cut_off_from_the_others_gives_the_address_up() {
 }
 
 #[test]
+fn a_node_that_hears_but_is_not_heard_gives_the_address_up() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let observer = Observer::start(&cluster.lab);
+    let primary = cluster.host(PRIMARY);
+    primary.mute();
+    cluster.request("router-1", 4);
+    cluster.held_by(SECONDARY, SECONDARY);
+    assert!(!primary.has(VIP));
+    assert_eq!(cluster.ready("10.77.0.5"), Some(503), "a node that nobody hears serves");
+    primary.unmute();
+    cluster.normal();
+    cluster.held_by(PRIMARY, SECONDARY);
+    assert_eq!(cluster.in_use(PRIMARY), 4);
+    assert!(observer.end().longest_double.is_zero(), "two live holders");
+}
+
+#[test]
+fn a_standby_that_one_way_is_cut_off_from_the_active_node_changes_nothing() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let observer = Observer::start(&cluster.lab);
+    let (primary, secondary) = (cluster.host(PRIMARY), cluster.host(SECONDARY));
+    for (count, from, to) in [(2, &primary, &secondary), (3, &secondary, &primary)] {
+        from.mute_to(to);
+        cluster.status(PRIMARY, "the other not heard", |s| s["heartbeat"] == "disconnected");
+        // The witness hears both: it makes the quorum, and keeps the standby from taking over.
+        cluster.request("router-1", count);
+        cluster.held_by(PRIMARY, PRIMARY);
+        from.unmute();
+        cluster.normal();
+        cluster.held_by(SECONDARY, PRIMARY);
+        assert_eq!(cluster.in_use(SECONDARY), count);
+    }
+    let history = cluster.json(PRIMARY, &["ha", "history"]);
+    assert_eq!(history.as_array().map(Vec::len), Some(1), "the active node changed: {history}");
+    assert!(observer.end().longest_double.is_zero(), "two live holders");
+}
+
+#[test]
 fn a_node_without_its_public_link_hands_over() {
     let Some(mut cluster) = Cluster::deployed(VIP) else { return };
     cluster.licensed();

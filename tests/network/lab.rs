@@ -64,6 +64,32 @@ impl Host {
         command
     }
 
+    /// Changes the packet filter of this host.
+    pub fn nft(&self, command: &str) {
+        let output = self.command("nft").args(command.split(' ')).output().expect("nftables is needed");
+        succeeded(&format!("nft {command}"), output);
+    }
+
+    /// Lets nothing out of this host's private interface, though all may still come in.
+    pub fn mute(&self) {
+        self.drop_private("");
+    }
+
+    /// As [`Self::mute`], to one host alone.
+    pub fn mute_to(&self, other: &Self) {
+        self.drop_private(&format!(" ip daddr {}", other.private()));
+    }
+
+    fn drop_private(&self, which: &str) {
+        self.nft("add table inet mute");
+        self.nft("add chain inet mute out { type filter hook output priority 0; }");
+        self.nft(&format!("add rule inet mute out oifname {}{which} drop", Net::Private.interface()));
+    }
+
+    pub fn unmute(&self) {
+        self.nft("delete table inet mute");
+    }
+
     /// Its hardware address on the public network.
     pub fn hardware(&self) -> String {
         let shown = ip(&["-n", &self.space, "-o", "link", "show", "dev", "eth0"]);

@@ -1,7 +1,7 @@
 //! `ha deploy` refuses what cannot work, and says why; nothing is changed.
 
 use super::cluster::{CLIENT, Cluster, PRIMARY, SECONDARY, VIP};
-use super::lab::{Host, Net, ip, succeeded};
+use super::lab::{Net, ip};
 
 #[test]
 fn an_address_that_cannot_be_had_is_refused_before_anything_changes() {
@@ -43,11 +43,11 @@ fn a_node_that_could_not_do_its_part_is_refused_before_anything_changes() {
     let network = "10.79.0.12 is in no network of eth0 (10.77.0.10/24)";
     refused("10.79.0.12", "secondary-node: virtual address", network);
     // A wall that lets nobody pass commands on from the secondary to the primary.
-    nft(&secondary, "add table inet wall");
-    nft(&secondary, "add chain inet wall out { type filter hook output priority 0; }");
-    nft(&secondary, "add rule inet wall out ip daddr 10.77.0.5 tcp dport 7440 reject with tcp reset");
+    secondary.nft("add table inet wall");
+    secondary.nft("add chain inet wall out { type filter hook output priority 0; }");
+    secondary.nft("add rule inet wall out ip daddr 10.77.0.5 tcp dport 7440 reject with tcp reset");
     refused(VIP, "secondary-node: reach the active node", "10.77.0.5:7440 does not answer");
-    nft(&secondary, "delete table inet wall");
+    secondary.nft("delete table inet wall");
     // No way between the cluster addresses.
     cluster.lab.connect(&secondary, Net::Private, false);
     refused(VIP, "reach secondary-node", "10.78.0.10:7441");
@@ -56,9 +56,4 @@ fn a_node_that_could_not_do_its_part_is_refused_before_anything_changes() {
     assert_eq!(status["vip"]["addresses"], serde_json::json!([]), "{status}");
     cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
     cluster.normal();
-}
-
-fn nft(host: &Host, command: &str) {
-    let output = host.command("nft").args(command.split(' ')).output().expect("nftables is needed");
-    succeeded(&format!("nft {command}"), output);
 }
