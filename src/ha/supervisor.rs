@@ -11,7 +11,9 @@ use crate::config::{Config, NodeRole};
 use crate::pki::tls::NodeTls;
 use crate::raft::{Obituary, Replica, Testament};
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, kill_process, pidfd_open, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -238,9 +240,13 @@ pub fn supervised() -> bool {
 /// Whether a process is gone with all that it held, reaped or not.
 #[must_use]
 pub fn has_ended(pid: u32) -> bool {
-    // After the name in parentheses comes the state (proc_pid_stat(5)).
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, after)| after.starts_with(['Z', 'X']))
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return true };
+    // Its state in /proc tells of its first thread alone; this descriptor is readable when the last one is gone.
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(error) => return error == Errno::SRCH,
+    };
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&Timespec::default())).is_ok_and(|ready| ready == 1)
 }
 
 /// The process of the node that `supervisor` has started, if it lives.
@@ -248,4 +254,46 @@ pub fn has_ended(pid: u32) -> bool {
 pub fn node_process(supervisor: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufRead;
+    use std::process::Stdio;
+
+    const FILE: &str = "LICRAFT_TEST_LOCKED";
+
+    /// A process of the test below: many threads, and a file locked by all of them together.
+    #[test]
+    #[ignore = "run by another test"]
+    fn hold_a_lock() {
+        let Some(file) = std::env::var_os(FILE) else { return };
+        let file = std::fs::File::open(file).unwrap();
+        file.lock().unwrap();
+        for _ in 0..500 {
+            std::thread::spawn(std::thread::park);
+        }
+        println!("ready");
+        std::thread::park();
+    }
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_has() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "ha::supervisor::tests::hold_a_lock", "--ignored", "--nocapture"]);
+        let mut child = command.env(FILE, file.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().contains("ready")), "the process did not come up");
+        assert!(!has_ended(child.id()));
+        assert!(file.as_file().try_lock().is_err(), "the process holds no lock");
+        child.kill().unwrap();
+        while !has_ended(child.id()) {
+            std::hint::spin_loop();
+        }
+        let free = file.as_file().try_lock();
+        child.wait().unwrap();
+        free.expect("all that the process held is free");
+    }
 }

@@ -346,11 +346,17 @@ impl Cluster {
 
     /// What the client gets from `/readyz` at an address of the product port, if anything.
     pub fn ready(&self, at: &str) -> Option<u16> {
+        let output = self.question(at, "2").output().expect("curl is needed");
+        String::from_utf8_lossy(&output.stdout).parse().ok().filter(|code| *code != 0)
+    }
+
+    /// Asks an address from the client's host whether it serves, for so many seconds; prints the HTTP status.
+    pub fn question(&self, at: &str, seconds: &str) -> Command {
         let url = if at.contains(':') { format!("https://[{at}]/readyz") } else { format!("https://{at}/readyz") };
         let mut command = self.lab.host(CLIENT).command("curl");
-        let output = command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2", "--cacert"]);
-        let output = output.arg(self.ca()).arg(url).output().expect("curl is needed");
-        String::from_utf8_lossy(&output.stdout).parse().ok().filter(|code| *code != 0)
+        command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", seconds, "--cacert"]);
+        command.arg(self.ca()).arg(url);
+        command
     }
 }
 
