@@ -58,6 +58,8 @@ async fn serve(config: Config) -> Result<ExitCode> {
     control.resume().await.context("starting this node's part in the cluster")?;
     let retirement = control.clone();
     tokio::spawn(async move { retirement.follow_retirement().await });
+    let epochs = control.clone();
+    tokio::spawn(async move { epochs.follow_epochs().await });
     let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
     tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
     service_manager::ready();

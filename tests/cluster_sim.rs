@@ -191,6 +191,82 @@ async fn a_restarted_voter_takes_part_in_no_election_for_one_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_finds_the_vote_of_its_last_leadership_does_not_serve_by_it() {
+    let mut sim = Sim::form(3, 1, &[]).await;
+    for n in 0..50 {
+        create(&sim, &format!("a{n}")).await.unwrap();
+    }
+    let term = sim.nodes[&1].replica.roles().borrow().term;
+    sim.stop(1).await;
+    sim.start(1).await;
+    let replica = sim.nodes[&1].replica.clone();
+    let (guard, metrics) = (replica.guard(), replica.raft_metrics());
+    loop {
+        let serving = guard.serving_until().is_some();
+        let now = metrics.borrow().current_term;
+        assert!(!serving || now > term, "it serves in the term of a leadership that ended with the process");
+        if serving {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    sim.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_store_was_taken_away_stands_only_with_the_newest_membership() {
+    // By most of the log node 1 is the only voter.
+    let mut sim = Sim::form(4, 1, &[]).await;
+    for n in 0..400 {
+        create(&sim, &format!("a{n}")).await.unwrap();
+    }
+    sim.start(2).await;
+    let joined = sim.nodes[&1].replica.membership().add_voter(2, info(2, false), Duration::from_secs(5), |_, _| {});
+    joined.await.unwrap();
+    sim.until("node 1 has heard of node 2", Duration::from_secs(5), |s| {
+        s.nodes[&1].replica.status().peers.iter().all(|peer| peer.trouble.is_none())
+    })
+    .await;
+    sim.nodes[&1].replica.transfer_to(2, async {}).await.unwrap();
+    sim.until("node 2 serves", Duration::from_secs(5), |s| s.nodes[&2].replica.guard().serving_until().is_some()).await;
+    sim.nodes[&2].replica.membership().demote(1).await.unwrap();
+    for round in 0..5 {
+        sim.net.weather(0, 0);
+        sim.stop(1).await;
+        sim.stop(2).await;
+        // A leader that knows nothing of what node 1 had, as one in a new epoch.
+        sim.start(2).await;
+        sim.active().await;
+        let term = sim.nodes[&2].replica.raft_metrics().borrow().current_term;
+        // Slow, so that it has only a part of the log for a while.
+        sim.net.weather(0, 40);
+        sim.start_anew(1).await;
+        create(&sim, &format!("b{round}")).await.unwrap();
+        sim.until("node 1 has learnt it", Duration::from_secs(5), |s| {
+            let last = s.nodes[&2].replica.status().last_applied;
+            s.nodes[&1].replica.status().last_applied == last
+        })
+        .await;
+        for (id, node) in &sim.nodes {
+            let now = node.replica.raft_metrics().borrow().current_term;
+            assert_eq!(now, term, "round {round}: node {id} saw another election");
+        }
+    }
+    sim.net.weather(0, 0);
+    // With its vote back it is a member like any other.
+    sim.nodes[&2].replica.membership().promote(1, Duration::from_secs(5)).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), sim.nodes[&1].replica.until_votes()).await.unwrap().unwrap();
+    sim.until("node 2 has heard of node 1", Duration::from_secs(5), |s| {
+        s.nodes[&2].replica.status().peers.iter().all(|peer| peer.trouble.is_none())
+    })
+    .await;
+    sim.nodes[&2].replica.transfer_to(1, async {}).await.unwrap();
+    sim.until("node 1 serves", Duration::from_secs(5), |s| s.nodes[&1].replica.guard().serving_until().is_some()).await;
+    sim.converge().await;
+    sim.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_hand_over_is_quick_and_loses_nothing() {
     let sim = Sim::form(1, 3, &[3]).await;
     let told = create(&sim, "kept").await.unwrap();
@@ -286,14 +362,24 @@ async fn a_witness_that_forges_the_leader_of_a_replayed_batch_stops_the_data_nod
 async fn only_members_speak_and_only_for_themselves() {
     let sim = Sim::form(1, 3, &[3]).await;
     let inbound = sim.net.inbound(2).unwrap();
-    let header = Header { from: 1, to: 2, cluster: CLUSTER.into(), epoch: EPOCH, timings: sim.timings };
+    let header = Header { from: 1, to: 2, cluster: CLUSTER.into(), epoch: EPOCH, seal: None, timings: sim.timings };
     assert_eq!(inbound.check(&header), Ok(()));
     let check = |header: Header| inbound.check(&header).unwrap_err();
     assert!(matches!(check(Header { cluster: "other".into(), ..header.clone() }), Refusal::Cluster { .. }));
     assert!(matches!(check(Header { to: 1, ..header.clone() }), Refusal::NotMe { .. }));
     let epoch = licraft::store::Epoch { counter: 2, id: 1 };
     assert!(matches!(check(Header { epoch, ..header.clone() }), Refusal::Epoch { .. }));
-    assert_eq!(*sim.nodes[&2].replica.epoch_met().borrow(), Some((1, epoch)));
+    // A witness could say so, too; only the seal of a data node tells.
+    let met = sim.nodes[&2].replica.epoch_met();
+    assert_eq!(*met.borrow(), None);
+    let auth = sim.nodes[&2].replica.options().auth.clone().unwrap();
+    let other = licraft::store::Epoch { counter: 3, id: 1 };
+    let seal = Some(seal_epoch(&*auth, CLUSTER, other));
+    check(Header { epoch, seal, ..header.clone() });
+    assert_eq!(*met.borrow(), None, "the seal is of another epoch");
+    let seal = Some(seal_epoch(&*auth, CLUSTER, epoch));
+    check(Header { epoch, seal, ..header.clone() });
+    assert_eq!(*met.borrow(), Some(EpochMet { node_id: 1, epoch }));
     let timings = Timings { election_max_ms: 301, ..sim.timings };
     assert!(matches!(check(Header { timings, ..header.clone() }), Refusal::Timing { .. }));
     // Node 3 leaves; its id is below what is known, so it is not a stranger but one that left.

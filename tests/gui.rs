@@ -95,6 +95,21 @@ impl ClusterControl for Cluster {
     async fn drill(&self, _: Progress) -> Result<DrillReport, AdminError> {
         not_asked()
     }
+    async fn promote(&self, _: Promote, _: Progress) -> Result<PromotionStakes, AdminError> {
+        not_asked()
+    }
+    async fn resolve(&self, _: String, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn list_set_aside(&self) -> Result<Vec<SetAside>, AdminError> {
+        not_asked()
+    }
+    async fn restore_set_aside(&self, _: String, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn delete_set_aside(&self, _: String) -> Result<(), AdminError> {
+        not_asked()
+    }
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         not_asked()
     }

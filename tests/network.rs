@@ -16,6 +16,8 @@ mod address;
 mod failures;
 #[path = "network/preflight.rs"]
 mod preflight;
+#[path = "network/promotion.rs"]
+mod promotion;
 #[path = "network/story_a.rs"]
 mod story_a;
 #[path = "network/story_b.rs"]

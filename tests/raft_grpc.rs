@@ -9,7 +9,7 @@ use grpc::*;
 use licraft::license::Outcome;
 use licraft::pki::ca::Authority;
 use licraft::pki::tls::{NodeTls, client_config};
-use licraft::raft::KEEP_BEHIND_SNAPSHOT;
+use licraft::raft::{EpochMet, KEEP_BEHIND_SNAPSHOT};
 use licraft::store::{Epoch, state_digest};
 use openraft::storage::{RaftLogReader, RaftLogStorage};
 use std::sync::Arc;
@@ -110,10 +110,12 @@ async fn a_node_of_another_epoch_is_refused_and_noted() {
     cluster.start(3, newer).await;
     for id in [1, 2] {
         let mut met = cluster.nodes[&id].replica.epoch_met();
-        within("the other epoch is noted", met.wait_for(|met| *met == Some((3, newer)))).await.unwrap();
+        within("the other epoch is noted", met.wait_for(|met| *met == Some(EpochMet { node_id: 3, epoch: newer })))
+            .await
+            .unwrap();
     }
     let mut met = cluster.nodes[&3].replica.epoch_met();
-    within("and noted there", met.wait_for(|met| met.is_some_and(|(_, epoch)| epoch == EPOCH))).await.unwrap();
+    within("and noted there", met.wait_for(|met| met.is_some_and(|met| met.epoch == EPOCH))).await.unwrap();
     let before = state_digest(&cluster.nodes[&3].store.state()).unwrap();
     for n in 0..20 {
         cluster.create(&format!("missed {n}")).await;

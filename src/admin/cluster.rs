@@ -54,6 +54,22 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Looks, for the active node's `deploy`, whether this node can be made a voter.
     async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError>;
 
+    /// Goes on without a quorum, in a new epoch, because the operator says that the others are off. `only_look` only
+    /// tells what that puts at stake.
+    async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError>;
+
+    /// Ends a conflict of two nodes that were both promoted: `keep` goes on, and the other one gives way.
+    async fn resolve(&self, keep: String, progress: Progress) -> Result<(), AdminError>;
+
+    /// Old data that this node keeps, oldest first.
+    async fn list_set_aside(&self) -> Result<Vec<SetAside>, AdminError>;
+
+    /// Puts old data back in its place, and sets aside what is there.
+    async fn restore_set_aside(&self, name: String, progress: Progress) -> Result<(), AdminError>;
+
+    /// Deletes old data.
+    async fn delete_set_aside(&self, name: String) -> Result<(), AdminError>;
+
     /// Commits a digest mark and collects each reachable replica's digest there, for `doctor`.
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError>;
 }
@@ -133,6 +149,36 @@ pub struct Preflight {
     pub vip: Vec<IpAddr>,
     /// The interface that the operator named.
     pub interface: Option<String>,
+}
+
+/// Going on without a quorum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promote {
+    pub only_look: bool,
+    /// Also where licenses that the others have granted may be unknown here.
+    pub accept_data_loss: bool,
+}
+
+/// What a promotion puts at stake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromotionStakes {
+    /// Names of the members that must be off and stay off until they rejoin.
+    pub others: Vec<String>,
+    /// Why licenses that the others have granted may be unknown here; none where that cannot be.
+    pub lacks: Option<String>,
+}
+
+/// Old data of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Time when it was set aside, as RFC 3339, and a number where there are more.
+    pub name: String,
+    /// The name that the node had; empty when that is not known.
+    pub node: String,
+    /// Its epoch; 0 when that is not known.
+    pub epoch: u64,
+    pub bytes: u64,
+    pub why: String,
 }
 
 /// What a drill measured.

@@ -137,7 +137,7 @@ fn split(path: &str) -> (&str, &str) {
 /// The least role for a call. What is not listed needs an administrator.
 fn needed_role(service: &str, method: &str) -> Role {
     match (service, method) {
-        (_, "List" | "Show" | "Status" | "Get" | "History" | "Check") => Role::ReadOnly,
+        (_, "List" | "ListSetAside" | "Show" | "Status" | "Get" | "History" | "Check") => Role::ReadOnly,
         ("Accounts" | "VirtualAccounts" | "Tokens" | "Licenses" | "Instances" | "Sync" | "Alerts", _) => {
             Role::SystemOperator
         }

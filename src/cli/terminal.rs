@@ -34,6 +34,21 @@ impl Yes {
             _ => Err(CliError::failed("nothing was done").because("you did not say yes")),
         }
     }
+
+    /// As [`Self::confirm`], for what cannot be taken back: only the whole word goes on. `question` says so.
+    pub fn insist(&self, question: &str) -> Result<(), CliError> {
+        if self.yes {
+            return Ok(());
+        }
+        if !is_interactive() {
+            return Err(CliError::usage("this needs a confirmation, and there is no terminal to ask on")
+                .hint("repeat it with --yes"));
+        }
+        match ask(question)?.as_str() {
+            "yes" => Ok(()),
+            _ => Err(CliError::failed("nothing was done").because("you did not enter 'yes'")),
+        }
+    }
 }
 
 /// Whether there is a person to ask.

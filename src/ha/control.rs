@@ -1,19 +1,21 @@
 //! The cluster's verbs on this node: what `licraft init` and `licraft ha …` do.
 
 use super::deploy;
+use super::epoch;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
 use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
 use super::preflight;
 use super::running::{Running, active_name};
-use super::set_aside::set_aside;
+use super::set_aside::{self, set_aside};
 use super::shared::Shared;
 use super::status::{self, Answer, Facts, MemberFacts, Mode};
 use super::switchover;
 use crate::admin::{
     AdminError, Check, ClusterControl, ClusterStatus, Deploy, DrillReport, Initialize, Initialized, Kind, NodeDigest,
-    PairingCode, Preflight, Progress, Provision, Switchover, SwitchoverReport, SyncControl,
+    PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside, Switchover, SwitchoverReport,
+    SyncControl,
 };
 use crate::config::NodeRole;
 use crate::license::{AccountId, Command, Member, Millis, Outcome, Settings};
@@ -58,6 +60,12 @@ impl Control {
     /// # Errors
     /// When an initialised node cannot start.
     pub async fn resume(&self) -> anyhow::Result<()> {
+        if let Some(name) = set_aside::finish_restore(self.data_dir(), (self.shared.clock)())? {
+            tracing::warn!(name, "data that had been set aside is back in its place");
+            if identity::exists(self.data_dir()) {
+                epoch::raise_incarnation(self.data_dir(), &format!("data set aside as {name} was put back"))?;
+            }
+        }
         if !identity::exists(self.data_dir()) {
             return Ok(());
         }
@@ -101,7 +109,7 @@ impl Control {
         self.running.subscribe()
     }
 
-    fn need_running(&self) -> Result<Arc<Running>, AdminError> {
+    pub(super) fn need_running(&self) -> Result<Arc<Running>, AdminError> {
         self.current().ok_or_else(|| self.not_running())
     }
 
@@ -130,6 +138,14 @@ impl Control {
         self.data_dir().join("retired")
     }
 
+    fn need_kept(&self, name: &str) -> Result<(), AdminError> {
+        match set_aside::is_kept(self.data_dir(), name) {
+            true => Ok(()),
+            false => Err(AdminError::new(Kind::NotFound, format!("nothing is set aside as {name} here"))
+                .hint("`licraft ha set-aside list` shows what is")),
+        }
+    }
+
     fn mode_without_running(&self) -> Mode {
         match identity::exists(self.data_dir()) {
             false => Mode::Uninitialised,
@@ -138,8 +154,10 @@ impl Control {
         }
     }
 
-    async fn start_running(&self) -> anyhow::Result<()> {
+    pub(super) async fn start_running(&self) -> anyhow::Result<()> {
+        epoch::finish(self.data_dir()).await?;
         let identity = Arc::new(NodeIdentity::load(self.data_dir())?);
+        epoch::note_epoch(self.data_dir(), &identity.file)?;
         let running = Running::start(&self.shared, identity).await?;
         self.running.send_replace(Some(Arc::new(running)));
         Ok(())
@@ -263,6 +281,8 @@ impl Control {
             vip_held: false,
             sync_enabled: !state.settings().central_url.is_empty(),
             failed_actions: Vec::new(),
+            conflict: None,
+            stranded: None,
         };
         let Some(running) = running else {
             if let Ok(file) = NodeFile::load(self.data_dir()) {
@@ -283,6 +303,8 @@ impl Control {
         facts.serving = here || (there && facts.leader != Some(facts.this_id));
         facts.changing_since = (!facts.serving).then(|| millis(role.since));
         facts.failed_actions = running.failed_actions();
+        facts.conflict = running.conflict.borrow().as_ref().map(|c| (c.name.clone(), c.yields));
+        facts.stranded = running.stranded.borrow().clone();
         facts.vip_held = !running.holding.borrow().held.is_empty();
         facts
     }
@@ -364,7 +386,9 @@ impl ClusterControl for Control {
         std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
         if request.replace {
             self.stop_running("this node is being provisioned afresh").await;
-            if let Some(kept) = set_aside(self.data_dir(), (self.shared.clock)()).map_err(internal)? {
+            if let Some(kept) =
+                set_aside(self.data_dir(), (self.shared.clock)(), "provisioned afresh").map_err(internal)?
+            {
                 progress.step(format!("The data that was here is in {} now.", kept.display()));
             }
         }
@@ -458,6 +482,39 @@ impl ClusterControl for Control {
     async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError> {
         self.need_running()?;
         Ok(preflight::at_this_end(&self.shared.config, request).await)
+    }
+
+    async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        let Promote { only_look, accept_data_loss } = request;
+        self.promote_here(running, only_look, accept_data_loss, &progress).await
+    }
+
+    async fn resolve(&self, keep: String, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        self.resolve_for(running, &keep, &progress).await
+    }
+
+    async fn list_set_aside(&self) -> Result<Vec<SetAside>, AdminError> {
+        set_aside::list(self.data_dir()).map_err(internal)
+    }
+
+    async fn restore_set_aside(&self, name: String, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        self.need_kept(&name)?;
+        progress.step("Ending what runs here...");
+        self.stop_running("other data is put in its place").await;
+        set_aside::begin_restore(self.data_dir(), &name).map_err(internal)?;
+        progress.step(format!("Putting {name} back..."));
+        self.resume().await.map_err(internal)
+    }
+
+    async fn delete_set_aside(&self, name: String) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        self.need_kept(&name)?;
+        set_aside::delete(self.data_dir(), &name).map_err(internal)
     }
 
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {

@@ -97,6 +97,14 @@ impl NodeFile {
         let read = serde_json::from_slice(&read(&path)?);
         read.map_err(|e| IdentityError::Damaged { path, why: e.to_string() })
     }
+
+    /// Writes what a node is, durably and at once.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then the old one is there.
+    pub fn save(&self, data_dir: &Path) -> Result<(), IdentityError> {
+        write_whole(data_dir, NODE_FILE, self)
+    }
 }
 
 impl NodeIdentity {
@@ -145,6 +153,14 @@ impl NodeIdentity {
         written.map_err(|source| IdentityError::Io { what: "writing", path, source })
     }
 
+    /// Forgets [`Self::note_store`]: the store was taken away, and the node rejoins without it.
+    ///
+    /// # Errors
+    /// When the note cannot be removed.
+    pub fn forget_store(data_dir: &Path) -> Result<(), IdentityError> {
+        remove_leftover(&data_dir.join(STORE_MADE))
+    }
+
     /// Writes the identity of a node that had none. `node.json` comes last: before it is there the node counts as
     /// uninitialised, so a crash in the middle is repaired by running the same command again.
     ///
@@ -164,14 +180,7 @@ impl NodeIdentity {
         write_secret(&data_dir.join(NODE_KEY), &self.tls.key_pkcs8)?;
         let leaf = self.tls.chain.iter().map(Vec::as_slice);
         write_secret(&data_dir.join(NODE_CERT), ca::certificates_pem(leaf).as_bytes())?;
-        let json = serde_json::to_vec_pretty(&self.file).expect("a struct of strings and numbers is always JSON");
-        let temporary = data_dir.join("node.json.new");
-        remove_leftover(&temporary)?;
-        write_secret(&temporary, &json)?;
-        let path = data_dir.join(NODE_FILE);
-        std::fs::rename(&temporary, &path)
-            .and_then(|()| std::fs::File::open(data_dir)?.sync_all())
-            .map_err(|source| IdentityError::Io { what: "writing", path, source })
+        self.file.save(data_dir)
     }
 }
 
@@ -184,7 +193,26 @@ fn read_certificate(path: &Path) -> Result<Vec<u8>, IdentityError> {
     Ok(certs.swap_remove(0))
 }
 
-fn remove_leftover(path: &Path) -> Result<(), IdentityError> {
+/// Writes a file that only the node may read, durably and at once.
+///
+/// # Errors
+/// When it cannot be written; an old one is there then.
+pub(super) fn write_whole(data_dir: &Path, name: &str, content: &impl Serialize) -> Result<(), IdentityError> {
+    let (temporary, path) = (data_dir.join(format!("{name}.new")), data_dir.join(name));
+    let json = serde_json::to_vec_pretty(content);
+    let json = json.map_err(|e| IdentityError::Damaged { path: path.clone(), why: e.to_string() })?;
+    remove_leftover(&temporary)?;
+    write_secret(&temporary, &json)?;
+    std::fs::rename(&temporary, &path)
+        .and_then(|()| std::fs::File::open(data_dir)?.sync_all())
+        .map_err(|source| IdentityError::Io { what: "writing", path, source })
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// When it stays.
+pub(super) fn remove_leftover(path: &Path) -> Result<(), IdentityError> {
     match std::fs::remove_file(path) {
         Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
             Err(IdentityError::Io { what: "removing", path: path.to_owned(), source })

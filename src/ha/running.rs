@@ -2,6 +2,7 @@
 //! address and synchronization. All of it ends when `ha stop` or the process ends it.
 
 use super::address::{self, Address};
+use super::epoch::{self, Conflict};
 use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
 use super::leave::{self, StoodDown};
@@ -44,6 +45,10 @@ pub struct Running {
     /// None on a witness.
     pub upstream: Option<Arc<UpstreamKeeper>>,
     pub(super) stood_down: Arc<StoodDown>,
+    /// The other node that was promoted beside this one.
+    pub(super) conflict: watch::Receiver<Option<Conflict>>,
+    /// The node of a later epoch that this one cannot rejoin.
+    pub(super) stranded: watch::Sender<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -112,6 +117,11 @@ impl Running {
         let trouble = Trouble::new(holding.clone(), heard);
         let (store, replica) = start_replica(shared, &identity, node_tls.clone(), trouble).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let known = Conflict::load(&config.data_dir)?;
+        if known.as_ref().is_some_and(|conflict| conflict.yields) {
+            replica.guard().bar();
+        }
+        let (conflict_tx, conflict) = watch::channel(known);
         let stood_down = Arc::default();
         shared.ledger.on(replica.ledger());
         let mut running = Self {
@@ -124,6 +134,8 @@ impl Running {
             failed,
             upstream: None,
             stood_down,
+            conflict,
+            stranded: watch::channel(None).0,
             stop,
             tasks,
         };
@@ -135,6 +147,12 @@ impl Running {
         running.tasks.spawn(gray::watch_trouble(shared.clone(), replica, holding, failed_tx, stop));
         let (replica, stop) = (running.replica.clone(), running.stop.child_token());
         running.tasks.spawn(leave::watch_retirement(replica, shared.retired.clone(), stop));
+        if running.replica.options().rejoining {
+            let (data_dir, replica) = (config.data_dir.clone(), running.replica.clone());
+            running.tasks.spawn(epoch::rejoined(data_dir, replica, running.stop.child_token()));
+        }
+        let (data_dir, replica, above) = (config.data_dir.clone(), running.replica.clone(), shared.above.clone());
+        running.tasks.spawn(epoch::watch(data_dir, replica, conflict_tx, above, running.stop.child_token()));
         shared.measure(&running);
         running.watch_store(shared);
         Ok(running)
@@ -182,6 +200,8 @@ impl Running {
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
         self.tasks.spawn(follow_role(self.replica.clone(), active, self.stop.child_token()));
+        let (data_dir, stop) = (config.data_dir.clone(), self.stop.child_token());
+        self.tasks.spawn(epoch::conclude(data_dir, self.ledger(), self.active.clone(), stop));
         let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
         self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));
         Ok(())
@@ -270,6 +290,7 @@ async fn start_replica(
         election_max_ms: file.election_max_ms,
     };
     options.auth.clone_from(&auth);
+    options.rejoining = epoch::rejoining(&config.data_dir);
     options.trouble = Arc::new(move || trouble.here());
     let listener = tokio::net::TcpListener::bind(config.raft.listen).await;
     let listener = listener.with_context(|| format!("listening for the other nodes on {}", config.raft.listen))?;

@@ -5,7 +5,7 @@ use super::running::{Running, Served};
 use super::switch::SwitchLedger;
 use crate::config::Config;
 use crate::product::Clock;
-use crate::raft::Ledger;
+use crate::raft::{EpochMet, Ledger};
 use crate::telemetry::{Metrics, PoolLabels};
 use crate::vip::Guard;
 use parking_lot::Mutex;
@@ -31,6 +31,8 @@ pub struct Shared {
     pub pages: OnceLock<Pages>,
     /// Set when the cluster has retired this node.
     pub retired: watch::Sender<bool>,
+    /// Set when a node of a higher epoch has spoken to this one.
+    pub above: watch::Sender<Option<EpochMet>>,
     /// Where this process tells what to do when it dies; none when nobody started it for that.
     pub supervisor: Option<Arc<tokio::sync::Mutex<UnixStream>>>,
 }
@@ -47,6 +49,7 @@ impl Shared {
             codes: Arc::default(),
             fatal: watch::channel(None).0,
             retired: watch::channel(false).0,
+            above: watch::channel(None).0,
             pages: OnceLock::new(),
             supervisor: supervisor.map(|socket| Arc::new(tokio::sync::Mutex::new(socket))),
         })

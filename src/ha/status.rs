@@ -65,6 +65,10 @@ pub struct Facts {
     pub vip_held: bool,
     pub sync_enabled: bool,
     pub failed_actions: Vec<FailedAction>,
+    /// The other node that was promoted beside this one, and whether this one yields to it meanwhile.
+    pub conflict: Option<(String, bool)>,
+    /// A node of a later epoch, of which this one was a member before: it can neither serve nor rejoin.
+    pub stranded: Option<String>,
 }
 
 /// The picture as the operator sees it.
@@ -93,7 +97,7 @@ pub fn derive(facts: &Facts) -> ClusterStatus {
         nodes,
         daemons: daemons(facts),
         changing_since: facts.changing_since.filter(|_| facts.mode == Mode::Running && !facts.serving),
-        conflict: Vec::new(),
+        conflict: facts.conflict.iter().flat_map(|(other, _)| [facts.this_node.clone(), other.clone()]).collect(),
     };
     status.verdict = verdict(facts, &status);
     status
@@ -140,7 +144,7 @@ fn cluster_state(facts: &Facts) -> ClusterState {
             .as_ref()
             .is_some_and(|a| m.voter && active_index.unwrap_or(0).saturating_sub(a.index) <= CATCH_UP_ENTRIES)
     });
-    if facts.serving && all_well { ClusterState::Normal } else { ClusterState::Degraded }
+    if facts.serving && all_well && facts.conflict.is_none() { ClusterState::Normal } else { ClusterState::Degraded }
 }
 
 fn node_status(facts: &Facts, m: &MemberFacts, leader: Option<u64>, active_index: Option<u64>) -> NodeStatus {
@@ -203,6 +207,22 @@ fn verdict(facts: &Facts, status: &ClusterStatus) -> String {
         n => format!("{n} failures tolerated."),
     };
     let (voters, online, needed) = quorum(facts);
+    if let Some((other, yields)) = &facts.conflict {
+        let serves = if *yields { other } else { &facts.this_node };
+        return format!(
+            "Conflict: {} and {other} were both promoted and have each granted licenses that the other does not know. \
+             Nothing is deleted; {serves} serves meanwhile. Decide whose data counts with `licraft ha resolve --keep NODE`.",
+            facts.this_node
+        );
+    }
+    if let Some(later) = &facts.stranded {
+        return format!(
+            "The data here is of epoch {}, and {later} is in a later one, of which this node was a member before, so it \
+             cannot rejoin under its old id. Put the later data back with `licraft ha set-aside restore NAME`, or run \
+             `licraft ha remove {}` there and provision this node afresh with --replace.",
+            facts.epoch, facts.this_node
+        );
+    }
     let off: Vec<&str> = facts.members.iter().filter(|m| m.answer.is_none()).map(|m| m.name.as_str()).collect();
     match status.cluster {
         ClusterState::Uninitialised => "This node holds no data and serves nothing. Run `licraft init` for a fresh \
@@ -225,8 +245,13 @@ fn verdict(facts: &Facts, status: &ClusterStatus) -> String {
         }
         ClusterState::NoQuorum => format!(
             "No quorum: {online} of {voters} voters answer and {needed} are needed, so no licenses are served. \
-             Start or reconnect {}.",
-            off.join(" and ")
+             Start or reconnect {}.{}",
+            off.join(" and "),
+            if member(facts, facts.this_id).is_some_and(|m| m.witness) {
+                ""
+            } else {
+                " If that is impossible, `licraft ha promote` goes on without."
+            }
         ),
         _ if !facts.serving => "Roles are changing: no node is active at this moment. Look again in a second.".into(),
         ClusterState::Normal => {
@@ -309,6 +334,8 @@ mod tests {
             vip_held: true,
             sync_enabled: true,
             failed_actions: vec![],
+            conflict: None,
+            stranded: None,
         }
     }
 
@@ -346,6 +373,29 @@ mod tests {
         assert_eq!(status.cluster, ClusterState::NoQuorum);
         assert!(status.verdict.contains("1 of 3 voters"), "{}", status.verdict);
         assert_eq!(status.vip.holder, None);
+    }
+
+    #[test]
+    fn without_a_quorum_a_data_node_may_be_promoted_and_a_witness_not() {
+        let mut f = facts();
+        f.members[1].answer = None;
+        f.members[2].answer = None;
+        f.serving = false;
+        assert!(derive(&f).verdict.ends_with("`licraft ha promote` goes on without."), "{}", derive(&f).verdict);
+        (f.this_id, f.members[2].answer) = (3, f.members[0].answer.take());
+        assert!(derive(&f).verdict.ends_with("Start or reconnect primary-node and secondary-node."));
+    }
+
+    #[test]
+    fn a_conflict_names_both_and_who_serves() {
+        let mut f = facts();
+        f.members[1].answer = None;
+        for (yields, serves) in [(true, "secondary-node"), (false, "primary-node")] {
+            f.conflict = Some(("secondary-node".into(), yields));
+            let status = derive(&f);
+            assert_eq!((status.cluster, status.conflict.len()), (ClusterState::Degraded, 2));
+            assert!(status.verdict.contains(&format!("{serves} serves meanwhile")), "{}", status.verdict);
+        }
     }
 
     #[test]

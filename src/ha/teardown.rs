@@ -19,9 +19,13 @@ impl Control {
     /// To the admin service of the active node, if another one is active.
     #[must_use]
     pub fn active_node(&self, running: &Running) -> Option<Channel> {
-        let active = active_name(&running.replica)?;
+        self.admin_of(running, &active_name(&running.replica)?)
+    }
+
+    /// To the admin service of the member called `name`.
+    pub(super) fn admin_of(&self, running: &Running, name: &str) -> Option<Channel> {
         let members = running.replica.membership().members();
-        let info = members.into_values().find(|info| info.name == active)?;
+        let info = members.into_values().find(|info| info.name == name)?;
         let address: IpAddr = info.public_address.parse().ok()?;
         // Every node uses the same admin port.
         let address = SocketAddr::new(address, self.shared.config.admin.listen.port());
@@ -66,8 +70,8 @@ impl Control {
         }
         let channel = self.active_node(running).ok_or_else(|| {
             not_active(running).hint(
-                "bring the other nodes back first: without a quorum nothing can be agreed on, and tearing down alone is \
-                 not built yet",
+                "bring the other nodes back first; if they are gone for good, run `licraft ha promote` and then \
+                 `licraft ha teardown`",
             )
         })?;
         let request = RemoveRequest { node: running.identity.file.name.clone() };

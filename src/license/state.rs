@@ -61,6 +61,10 @@ impl State {
         changes.insert(RecordKey::Meta);
         true
     }
+    /// The newest stamp applied: what is newer is not in this state.
+    pub fn now(&self) -> Millis {
+        self.meta.now
+    }
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -1,10 +1,11 @@
 //! What other nodes ask of this one: checked, then handed to openraft.
 
 use super::core::{Core, MetricsWatch};
+use super::epoch::{EpochMet, epoch_is_sealed};
 use super::parts::StoreView;
 use super::peer::{Append, Appended, Ballot, BallotReply, Header, NodeReport, PeerError, Refusal, SnapshotReader};
 use super::peer::{Transfer, TransferReply};
-use crate::store::codec::Epoch;
+use crate::store::codec::BatchAuth;
 use crate::store::{SnapshotMeta, Vote};
 use openraft::base::BoxStream;
 use std::sync::Arc;
@@ -27,8 +28,10 @@ pub struct Inbound {
     highest_id: AtomicU64,
     /// Told when a ballot was refused to a shorter log.
     shorter_log: mpsc::Sender<()>,
-    /// The newest other epoch met: (node, its epoch).
-    met: watch::Sender<Option<(u64, Epoch)>>,
+    /// Knows the seals of epochs; none on a witness.
+    auth: Option<Arc<dyn BatchAuth>>,
+    /// The newest other epoch met.
+    met: watch::Sender<Option<EpochMet>>,
     report: Arc<dyn Fn() -> NodeReport + Send + Sync>,
 }
 
@@ -39,15 +42,17 @@ pub(super) struct InboundParts {
     pub identity: Header,
     pub hold_until: Instant,
     pub shorter_log: mpsc::Sender<()>,
-    pub met: watch::Sender<Option<(u64, Epoch)>>,
+    pub auth: Option<Arc<dyn BatchAuth>>,
+    pub met: watch::Sender<Option<EpochMet>>,
     pub report: Arc<dyn Fn() -> NodeReport + Send + Sync>,
 }
 
 impl Inbound {
     pub(super) fn new(parts: InboundParts) -> Self {
-        let InboundParts { core, state, identity, hold_until, shorter_log, met, report } = parts;
+        let InboundParts { core, state, identity, hold_until, shorter_log, auth, met, report } = parts;
         let metrics = core.metrics();
-        Self { core, state, metrics, identity, hold_until, highest_id: AtomicU64::new(0), shorter_log, met, report }
+        let highest_id = AtomicU64::new(0);
+        Self { core, state, metrics, identity, hold_until, highest_id, shorter_log, auth, met, report }
     }
 
     /// Whether `header` may speak to this node at all.
@@ -64,13 +69,26 @@ impl Inbound {
             return Err(Refusal::NotMe { to: header.to, me: me.from });
         }
         if header.epoch != me.epoch {
-            self.met.send_replace(Some((header.from, header.epoch)));
+            if self.believes(header) {
+                self.met.send_replace(Some(EpochMet { node_id: header.from, epoch: header.epoch }));
+            }
             return Err(Refusal::Epoch { theirs: header.epoch, ours: me.epoch });
         }
         if header.timings != me.timings {
             return Err(Refusal::Timing { theirs: header.timings, ours: me.timings });
         }
         self.check_member(header.from)
+    }
+
+    /// Whether the caller's epoch is one of this cluster. A witness cannot tell, and takes the word of data nodes that it
+    /// knows; of any node, while it knows none.
+    fn believes(&self, header: &Header) -> bool {
+        if let Some(auth) = &self.auth {
+            return header.seal.is_some_and(|seal| epoch_is_sealed(&**auth, &header.cluster, header.epoch, &seal));
+        }
+        let metrics = self.metrics.borrow();
+        let members = &metrics.membership_config;
+        members.get_node(&header.from).map_or_else(|| members.nodes().next().is_none(), |info| !info.witness)
     }
 
     /// A member by the newest or the committed membership, or a node newer than this one's knowledge.

@@ -35,6 +35,7 @@ pub struct LeaseGuard {
     metrics: MetricsWatch,
     store: Arc<dyn StoreCheck>,
     draining: Arc<AtomicBool>,
+    barred: Arc<AtomicBool>,
     lease: Duration,
     me: u64,
     witness: bool,
@@ -48,7 +49,7 @@ impl LeaseGuard {
         me: u64,
         witness: bool,
     ) -> Self {
-        Self { metrics, store, draining: Arc::default(), lease: timings.lease(), me, witness }
+        Self { metrics, store, draining: Arc::default(), barred: Arc::default(), lease: timings.lease(), me, witness }
     }
 
     /// The end of the leader lease; none when this node does not lead, has not applied its own term's first entry, or
@@ -59,14 +60,15 @@ impl LeaseGuard {
     }
 
     /// The end of the lease under which this node serves: as [`Self::valid_until`], for a data node that is not
-    /// handing over.
+    /// handing over nor barred.
     #[must_use]
     pub fn serving_until(&self) -> Option<Instant> {
         self.serving().map(|l| l.until)
     }
 
     pub(super) fn serving(&self) -> Option<Leading> {
-        if self.witness || self.draining.load(Ordering::Acquire) { None } else { self.leading() }
+        let quiet = self.witness || self.draining() || self.barred();
+        if quiet { None } else { self.leading() }
     }
 
     pub(super) fn leading(&self) -> Option<Leading> {
@@ -75,7 +77,11 @@ impl LeaseGuard {
         let metrics = self.metrics.borrow();
         let leader = metrics.vote.leader_id;
         let mine = metrics.vote.committed && leader.node_id == self.me && metrics.running_state.is_ok();
-        if !mine || metrics.last_applied.map(|id| id.leader_id) != Some(leader.to_committed()) {
+        // A node that has just started finds the vote of its last leadership, but leads nobody.
+        if !mine
+            || !metrics.state.is_leader()
+            || metrics.last_applied.map(|id| id.leader_id) != Some(leader.to_committed())
+        {
             return None;
         }
         let configs = metrics.membership_config.membership().get_joint_config();
@@ -90,6 +96,17 @@ impl LeaseGuard {
     /// Stops or resumes serving without touching leadership.
     pub(super) fn drain(&self, on: bool) {
         self.draining.store(on, Ordering::Release);
+    }
+
+    /// Ends serving for good, as long as this replica runs: another epoch of the cluster goes before this one.
+    pub fn bar(&self) {
+        self.barred.store(true, Ordering::Release);
+    }
+
+    /// Whether this node may not serve, be it the leader.
+    #[must_use]
+    pub fn barred(&self) -> bool {
+        self.barred.load(Ordering::Acquire)
     }
 
     pub(super) fn draining(&self) -> bool {

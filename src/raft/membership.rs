@@ -74,6 +74,12 @@ impl Membership {
         self.core.metrics().borrow().membership_config.voter_ids().collect()
     }
 
+    /// Whether the newest membership known here is on its way to another one.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        self.core.metrics().borrow().membership_config.get_joint_config().len() > 1
+    }
+
     /// Whether the newest membership known here, or the one it is on the way to, is without this node.
     #[must_use]
     pub fn leaving(&self) -> bool {

@@ -3,6 +3,7 @@
 mod clock;
 mod config;
 mod core;
+mod epoch;
 mod grpc;
 mod handover;
 mod inbound;
@@ -27,6 +28,7 @@ mod witness;
 pub use self::core::{Metrics, MetricsWatch, SnapshotBytes};
 pub use clock::{CLOCK_TOLERANCE_MS, Clock, SystemClock};
 pub use config::*;
+pub use epoch::{EpochMet, seal_epoch};
 pub use handover::{DRAIN_TIMEOUT, TransferError};
 pub use inbound::Inbound;
 pub use lease::{DISK_STALL, LeaseGuard, StoreCheck};

@@ -74,6 +74,8 @@ impl Obituary {
             to: testament.node_id,
             cluster: Arc::from(&*testament.cluster_id),
             epoch: testament.epoch,
+            // Nobody has to give way to a node that is dead.
+            seal: None,
             timings: testament.timings,
         };
         let connect = GrpcConnect::new(tls, local, header);

@@ -2,6 +2,7 @@
 
 use super::clock::{Clock, SystemClock};
 use super::config::Timings;
+use super::epoch::seal_epoch;
 use super::peer::{Connect, Header};
 use crate::pki::tls::NodeTls;
 use crate::store::NodeInfo;
@@ -22,6 +23,9 @@ pub struct ReplicaOptions {
     /// Seals batches; none on a witness.
     pub auth: Option<Arc<dyn BatchAuth>>,
     pub clock: Arc<dyn Clock>,
+    /// Whether this node is a member whose store was taken away. While it learns the log anew, old entries name it as a
+    /// voter that it is no more, so it takes no part in elections before it knows the newest membership.
+    pub rejoining: bool,
     /// Shown to the other nodes.
     pub version: String,
     /// What keeps this node from serving well, beside what Raft and the store know; told to the other nodes, so that
@@ -41,6 +45,7 @@ impl ReplicaOptions {
             timings: Timings::default(),
             auth: None,
             clock: Arc::new(SystemClock),
+            rejoining: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trouble: Arc::new(|| None),
         }
@@ -52,6 +57,7 @@ impl ReplicaOptions {
             to: self.node_id,
             cluster: Arc::from(&*self.cluster_id),
             epoch: self.epoch,
+            seal: self.auth.as_ref().map(|auth| seal_epoch(&**auth, &self.cluster_id, self.epoch)),
             timings: self.timings,
         }
     }

@@ -27,6 +27,8 @@ pub struct Header {
     pub to: u64,
     pub cluster: Arc<str>,
     pub epoch: Epoch,
+    /// Shows that the epoch is one of this cluster; a witness has none.
+    pub seal: Option<[u8; 32]>,
     pub timings: Timings,
 }
 

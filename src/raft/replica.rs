@@ -3,6 +3,7 @@
 use super::clock::{CLOCK_TOLERANCE_MS, Stamper};
 use super::config::openraft_config;
 use super::core::{Core, Engine, Metrics, MetricsWatch};
+use super::epoch::EpochMet;
 use super::grpc::GrpcConnect;
 use super::inbound::{Inbound, InboundParts};
 use super::lease::{DISK_STALL, LeaseGuard};
@@ -18,8 +19,8 @@ use super::status::{ReplicaStatus, peer_statuses};
 use super::thread::RaftThread;
 use super::{Ledger, peers, server, witness};
 use crate::pki::tls::NodeTls;
-use crate::store::codec::Epoch;
 use crate::store::{NodeInfo, TypeConfig};
+use futures::{FutureExt, future};
 use openraft::Raft;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct Replica {
     pub(super) guard: LeaseGuard,
     membership: Membership,
     roles: watch::Receiver<RoleState>,
-    met: watch::Receiver<Option<(u64, Epoch)>>,
+    met: watch::Receiver<Option<EpochMet>>,
     peers: Arc<Peers>,
     connect: Arc<dyn Connect>,
     inbound: Arc<Inbound>,
@@ -131,6 +132,7 @@ impl Replica {
             identity,
             hold_until,
             shorter_log: shorter_tx,
+            auth: options.auth.clone(),
             met: met_tx,
             report,
         }));
@@ -182,12 +184,20 @@ impl Replica {
         let clock = self.options.clock.clone();
         let asking = self.peers.clone().ask(connect, clock, others, CLOCK_TOLERANCE_MS, self.stop.clone());
         self.tasks.spawn(asking);
-        if is_witness {
-            let timings = self.options.timings;
-            self.tasks.spawn(witness::play(self.core.clone(), me, timings, hold_until, shorter_log, self.stop.clone()));
-        } else {
-            self.tasks.spawn(hold_elections(self.core.clone(), me, hold_until, self.stop.clone()));
-        }
+        let (core, timings, stop) = (self.core.clone(), self.options.timings, self.stop.clone());
+        let learnt = until_learnt(self.core.clone()).map(|_| ());
+        let learnt = if self.options.rejoining { learnt.boxed() } else { future::ready(()).boxed() };
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = learnt => {}
+                () = stop.cancelled() => return,
+            }
+            if is_witness {
+                witness::play(core, me, timings, hold_until, shorter_log, stop).await;
+            } else {
+                hold_elections(core, me, hold_until, stop).await;
+            }
+        });
     }
 
     /// Where commands go and state is read.
@@ -213,9 +223,20 @@ impl Replica {
         &self.membership
     }
 
-    /// The newest other epoch that spoke to this node: (its node, its epoch).
+    /// Waits until this node votes by a membership that it has learnt from a leader since its start.
+    ///
+    /// # Errors
+    /// When Raft has stopped before.
+    pub async fn until_votes(&self) -> Result<(), String> {
+        until_learnt(self.core.clone()).await?;
+        let me = self.options.node_id;
+        let votes = |m: &Metrics| m.membership_config.voter_ids().any(|id| id == me);
+        self.core.metrics().wait_for(votes).await.map(drop)
+    }
+
+    /// The newest other epoch of this cluster that spoke to this node.
     #[must_use]
-    pub fn epoch_met(&self) -> watch::Receiver<Option<(u64, Epoch)>> {
+    pub fn epoch_met(&self) -> watch::Receiver<Option<EpochMet>> {
         self.met.clone()
     }
 
@@ -309,6 +330,13 @@ impl Replica {
             tracing::debug!("some connections of other nodes are still open");
         }
     }
+}
+
+/// Waits until an entry of the present leader's own term is applied: what comes before it is known here, too.
+async fn until_learnt(core: Arc<dyn Core>) -> Result<(), String> {
+    let learnt =
+        |m: &Metrics| m.vote.committed && m.last_applied.is_some_and(|applied| applied.leader_id == m.vote.leader_id);
+    core.metrics().wait_for(learnt).await.map(drop)
 }
 
 /// Lets the node stand for election once the first lease after its start is over; a sole voter at once, since there

@@ -17,6 +17,7 @@ const FROM: &str = "licraft-from";
 const TO: &str = "licraft-to";
 const CLUSTER: &str = "licraft-cluster";
 const EPOCH: &str = "licraft-epoch";
+const SEAL: &str = "licraft-epoch-seal";
 const TIMING: &str = "licraft-timing";
 
 fn malformed(what: &str) -> PeerError {
@@ -238,6 +239,10 @@ pub(super) fn header_to_metadata(header: &Header, metadata: &mut MetadataMap) ->
         let value = value.parse().map_err(|_| PeerError::Broken(format!("{key} cannot be sent")))?;
         metadata.insert(MetadataKey::<Ascii>::from_static(key), value);
     }
+    if let Some(seal) = header.seal {
+        let value = hex::encode(seal).parse().map_err(|_| PeerError::Broken(format!("{SEAL} cannot be sent")))?;
+        metadata.insert(MetadataKey::<Ascii>::from_static(SEAL), value);
+    }
     Ok(())
 }
 
@@ -247,11 +252,20 @@ pub(super) fn header_from_metadata(metadata: &MetadataMap) -> Result<Header, Pee
     let (counter, id) = need(text(EPOCH)?.split_once('.'), EPOCH)?;
     let counter = need(counter.parse().ok(), EPOCH)?;
     let id = need(u128::from_str_radix(id, 16).ok(), EPOCH)?;
+    let seal = match metadata.get(SEAL) {
+        None => None,
+        Some(_) => {
+            let mut seal = [0; 32];
+            need(hex::decode_to_slice(text(SEAL)?, &mut seal).ok(), SEAL)?;
+            Some(seal)
+        }
+    };
     Ok(Header {
         from: number(FROM)?,
         to: number(TO)?,
         cluster: Arc::from(text(CLUSTER)?),
         epoch: Epoch { counter, id },
+        seal,
         timings: need(text(TIMING)?.parse().ok(), TIMING)?,
     })
 }

@@ -1,5 +1,6 @@
 //! What survives a power cut: the Raft log, the sled image of the state, snapshot files, and the codec.
 
+mod alone;
 pub mod codec;
 mod dir;
 mod error;

@@ -171,6 +171,38 @@ impl ClusterControl for Cluster {
         progress.step("Handing over to secondary-node...");
         Ok(DrillReport { other: "secondary-node".into(), there_ms: 21, back_ms: 23, digests: 3 })
     }
+    async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError> {
+        self.calls.lock().push(format!("promote {} {}", request.only_look, request.accept_data_loss));
+        if !request.only_look {
+            progress.step("Serving in epoch 2...");
+        }
+        let lacks = "licenses granted after 2023-11-14T22:13:20Z may be unknown here: this node had no vote";
+        Ok(PromotionStakes { others: vec!["secondary-node".into()], lacks: Some(lacks.into()) })
+    }
+    async fn resolve(&self, keep: String, progress: Progress) -> Result<(), AdminError> {
+        progress.step(format!("Asking {keep} to go on..."));
+        Ok(())
+    }
+    async fn list_set_aside(&self) -> Result<Vec<SetAside>, AdminError> {
+        let (name, node) = ("2023-11-14T22:13:20Z".into(), "primary-node".into());
+        Ok(vec![SetAside {
+            name,
+            node,
+            epoch: 1,
+            bytes: 4096,
+            why: "primary-node was promoted without a quorum".into(),
+        }])
+    }
+    async fn restore_set_aside(&self, name: String, progress: Progress) -> Result<(), AdminError> {
+        progress.step(format!("Putting {name} back..."));
+        Ok(())
+    }
+    async fn delete_set_aside(&self, name: String) -> Result<(), AdminError> {
+        match name.as_str() {
+            "2023-11-14T22:13:20Z" => Ok(()),
+            _ => Err(AdminError::new(Kind::NotFound, format!("nothing is set aside as {name} here"))),
+        }
+    }
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         Ok(Vec::new())
     }

@@ -22,6 +22,12 @@ const COMMANDS: &[&str] = &[
     "ha remove",
     "ha teardown",
     "ha drill",
+    "ha promote",
+    "ha resolve",
+    "ha set-aside",
+    "ha set-aside list",
+    "ha set-aside restore",
+    "ha set-aside delete",
     "ha history",
     "account",
     "account list",
@@ -68,9 +74,6 @@ const COMMANDS: &[&str] = &[
 
 /// Names that are reserved but not built, as users would type them.
 const RESERVED: &[&str] = &[
-    "ha promote --accept-data-loss",
-    "ha resolve --keep a",
-    "ha set-aside list",
     "ha drill --fence",
     "license tag",
     "sync schedule",

@@ -272,6 +272,36 @@ fn the_clusters_verbs() {
 }
 
 #[test]
+fn going_on_without_the_others() {
+    let node = Node::active();
+    let run = stderr(&node.run(&["ha", "promote"]).code(2));
+    assert!(run.contains("safe only when secondary-node cannot serve now") && run.contains("--yes"), "{run}");
+    assert!(run.contains("Without --accept-data-loss it will be refused: licenses granted after 2023"), "{run}");
+    assert_eq!(*node.cluster.calls.lock(), ["promote true false"], "promoted without a yes");
+    let run = table(&node, &["ha", "promote", "--accept-data-loss", "--yes"]);
+    let ends = "This node is active. Whoever comes back from the old cluster gives way to it.\n";
+    assert_eq!(run, format!("Serving in epoch 2...\n{ends}"));
+    assert_eq!(node.cluster.calls.lock().last().unwrap(), "promote false true");
+    assert!(stderr(&node.run(&["ha", "resolve"]).code(2)).contains("--keep"));
+    node.run(&["ha", "resolve", "--keep", "primary-node"]).code(2);
+    let run = table(&node, &["ha", "resolve", "--keep", "primary-node", "--yes"]);
+    assert!(run.ends_with("primary-node goes on. The other node rejoins as its standby.\n"), "{run}");
+
+    let run = table(&node, &["ha", "set-aside", "list"]);
+    assert!(run.contains("2023-11-14T22:13:20Z") && run.contains("was promoted without a quorum"), "{run}");
+    assert_eq!(json(&node, &["ha", "set-aside", "list"])[0]["bytes"], 4096);
+    for verb in ["restore", "delete"] {
+        node.run(&["ha", "set-aside", verb, "2023-11-14T22:13:20Z"]).code(2);
+    }
+    let run = table(&node, &["ha", "set-aside", "restore", "2023-11-14T22:13:20Z", "--yes"]);
+    assert!(run.ends_with("This node goes on with the data of 2023-11-14T22:13:20Z.\n"), "{run}");
+    let run = table(&node, &["ha", "set-aside", "delete", "2023-11-14T22:13:20Z", "--yes"]);
+    assert_eq!(run, "2023-11-14T22:13:20Z is deleted.\n");
+    let run = stderr(&node.run(&["ha", "set-aside", "delete", "nothing", "--yes"]).code(1));
+    assert!(run.contains("nothing is set aside as nothing"), "{run}");
+}
+
+#[test]
 fn status_in_all_forms() {
     let node = Node::active();
     let text = table(&node, &["ha", "status"]);

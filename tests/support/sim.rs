@@ -109,7 +109,7 @@ pub struct Wire {
 impl Connect for Wire {
     fn peer(&self, id: u64, _: &NodeInfo, _: Lane) -> Arc<dyn Peer> {
         let (from, to) = (self.me, id);
-        let header = Header { from, to, cluster: CLUSTER.into(), epoch: EPOCH, timings: self.timings };
+        let header = Header { from, to, cluster: CLUSTER.into(), epoch: EPOCH, seal: None, timings: self.timings };
         Arc::new(SimPeer { net: self.net.clone(), header })
     }
 }
@@ -284,6 +284,16 @@ impl Sim {
     }
 
     pub async fn start(&mut self, id: u64) {
+        self.start_as(id, false).await;
+    }
+
+    /// Starts a node without its store, as a member that gave way to another epoch.
+    pub async fn start_anew(&mut self, id: u64) {
+        std::fs::remove_dir_all(self.dir.path().join(id.to_string())).unwrap();
+        self.start_as(id, true).await;
+    }
+
+    async fn start_as(&mut self, id: u64, rejoining: bool) {
         let witness = self.witnesses.contains(&id);
         let auth: Option<Arc<dyn BatchAuth>> = (!witness).then(|| Arc::new(TestAuth(9)) as _);
         let options =
@@ -291,6 +301,7 @@ impl Sim {
         let (log, machine, store) = Store::open(&self.dir.path().join(id.to_string()), options).unwrap();
         let mut options = ReplicaOptions::new(id, CLUSTER.into(), EPOCH, info(id, witness));
         options.auth = auth;
+        options.rejoining = rejoining;
         options.timings = self.timings;
         let connect = Arc::new(Wire { net: self.net.clone(), me: id, timings: self.timings });
         let transport = Transport::InProcess { connect };

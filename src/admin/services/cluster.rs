@@ -1,7 +1,7 @@
 //! The cluster's verbs; answered by the node that is asked.
 
 use super::{Replies, stream_work};
-use crate::admin::cluster::{Deploy, Initialize, Preflight, Provision, Switchover, Told};
+use crate::admin::cluster::{Deploy, Initialize, Preflight, Promote, Provision, Switchover, Told};
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::Service;
 use crate::license::{MAX_NAME, Millis, Role, User};
@@ -26,6 +26,9 @@ impl cluster_server::Cluster for Service {
     type StartStream = Replies<Step>;
     type RemoveStream = Replies<Step>;
     type TeardownStream = Replies<Step>;
+    type PromoteStream = Replies<PromoteReply>;
+    type ResolveStream = Replies<Step>;
+    type RestoreSetAsideStream = Replies<Step>;
     type DrillStream = Replies<DrillReply>;
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<ClusterStatus>, Status> {
@@ -140,6 +143,45 @@ impl cluster_server::Cluster for Service {
                 Some(DrillReply { reply: Some(Reply::Report(report)) })
             },
         ))
+    }
+
+    async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<Self::PromoteStream>, Status> {
+        use promote_reply::Reply;
+        let cluster = self.parts.cluster.clone();
+        let PromoteRequest { only_look, accept_data_loss } = request.into_inner();
+        let promote = Promote { only_look, accept_data_loss };
+        Ok(stream_work(
+            |progress| async move { cluster.promote(promote, progress).await },
+            |told| PromoteReply { reply: Some(Reply::Step(step(told))) },
+            |stakes| {
+                let lacks = stakes.lacks.unwrap_or_default();
+                Some(PromoteReply { reply: Some(Reply::Stakes(PromotionStakes { others: stakes.others, lacks })) })
+            },
+        ))
+    }
+
+    async fn resolve(&self, request: Request<ResolveRequest>) -> Result<Response<Self::ResolveStream>, Status> {
+        let (cluster, keep) = (self.parts.cluster.clone(), request.into_inner().keep);
+        Ok(stream_work(|progress| async move { cluster.resolve(keep, progress).await }, step, |()| None))
+    }
+
+    async fn list_set_aside(&self, _: Request<ListSetAsideRequest>) -> Result<Response<ListSetAsideReply>, Status> {
+        let kept = self.parts.cluster.list_set_aside().await?.into_iter();
+        let kept = kept.map(|k| SetAside { name: k.name, node: k.node, epoch: k.epoch, bytes: k.bytes, why: k.why });
+        Ok(Response::new(ListSetAsideReply { kept: kept.collect() }))
+    }
+
+    async fn restore_set_aside(
+        &self,
+        request: Request<SetAsideRef>,
+    ) -> Result<Response<Self::RestoreSetAsideStream>, Status> {
+        let (cluster, name) = (self.parts.cluster.clone(), request.into_inner().name);
+        Ok(stream_work(|progress| async move { cluster.restore_set_aside(name, progress).await }, step, |()| None))
+    }
+
+    async fn delete_set_aside(&self, request: Request<SetAsideRef>) -> Result<Response<DeleteSetAsideReply>, Status> {
+        self.parts.cluster.delete_set_aside(request.into_inner().name).await?;
+        Ok(Response::new(DeleteSetAsideReply {}))
     }
 
     async fn preflight(&self, request: Request<PreflightRequest>) -> Result<Response<PreflightReply>, Status> {

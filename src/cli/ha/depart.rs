@@ -3,7 +3,7 @@
 use super::super::Context;
 use super::super::error::CliError;
 use super::super::stream;
-use super::super::terminal::{Yes, ask, is_interactive};
+use super::super::terminal::Yes;
 use crate::proto::admin::cluster_client::ClusterClient;
 use crate::proto::admin::{ClusterState, NodeRole, RemoveRequest, StatusRequest, TeardownRequest};
 use std::process::ExitCode;
@@ -70,15 +70,7 @@ pub async fn teardown(args: TeardownArgs, context: &Context) -> Result<ExitCode,
         "WARNING: You are about to destroy the HA cluster configuration and convert this service node into stand-alone \
          mode without a cluster.\n{truth}"
     );
-    if !args.yes.yes {
-        if !is_interactive() {
-            return Err(CliError::usage("this needs a confirmation, and there is no terminal to ask on")
-                .hint("repeat it with --yes"));
-        }
-        if ask("Destroy HA cluster and convert to stand-alone? Enter 'yes' to continue: ")? != "yes" {
-            return Err(CliError::failed("nothing was done").because("you did not enter 'yes'"));
-        }
-    }
+    args.yes.insist("Destroy HA cluster and convert to stand-alone? Enter 'yes' to continue: ")?;
     let replies = client.direct(TeardownRequest {}, |c, r| async move { ClusterClient::new(c).teardown(r).await });
     stream::each(replies.await?, "tearing down", |step, spinner| context.step(spinner, &step.text)).await?;
     // Operators' scripts wait for this sentence.

@@ -6,14 +6,15 @@ mod drill;
 mod history;
 mod keys;
 mod power;
+mod promote;
 mod provision;
 mod render;
+mod set_aside;
 mod status;
 mod switchover;
 
 use super::Context;
 use super::error::CliError;
-use super::later::Later;
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -38,14 +39,11 @@ enum Verb {
     Start(power::StartArgs),
     Switchover(switchover::Args),
     History(history::Args),
-    #[command(hide = true)]
-    Promote(Later),
-    #[command(hide = true)]
-    Resolve(Later),
+    Promote(promote::Args),
+    Resolve(promote::ResolveArgs),
     Remove(depart::RemoveArgs),
     Teardown(depart::TeardownArgs),
-    #[command(hide = true)]
-    SetAside(Later),
+    SetAside(set_aside::Args),
     Drill(drill::Args),
 }
 
@@ -60,13 +58,11 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         Verb::Start(_) => power::start(context).await,
         Verb::Switchover(args) => switchover::run(args, context).await,
         Verb::History(_) => history::run(context).await,
-        Verb::Promote(later) => {
-            Err(later.refuse("ha promote", "bring another voter back; `licraft ha status` says which"))
-        }
-        Verb::Resolve(later) => Err(later.refuse("ha resolve", "`licraft ha status` shows what each node has")),
+        Verb::Promote(args) => promote::promote(args, context).await,
+        Verb::Resolve(args) => promote::resolve(args, context).await,
         Verb::Remove(args) => depart::remove(args, context).await,
         Verb::Teardown(args) => depart::teardown(args, context).await,
-        Verb::SetAside(later) => Err(later.refuse("ha set-aside", "look into the node's data_dir")),
+        Verb::SetAside(args) => set_aside::run(args, context).await,
         Verb::Drill(args) => drill::run(args, context).await,
     }
 }
