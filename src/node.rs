@@ -60,6 +60,8 @@ async fn serve(config: Config) -> Result<ExitCode> {
     tokio::spawn(async move { retirement.follow_retirement().await });
     let epochs = control.clone();
     tokio::spawn(async move { epochs.follow_epochs().await });
+    let fencing = control.clone();
+    tokio::spawn(async move { fencing.follow_fencing().await });
     let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
     tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
     service_manager::ready();

@@ -14,6 +14,8 @@ mod observer;
 mod address;
 #[path = "network/failures.rs"]
 mod failures;
+#[path = "network/fencing.rs"]
+mod fencing;
 #[path = "network/preflight.rs"]
 mod preflight;
 #[path = "network/promotion.rs"]

@@ -2,7 +2,7 @@
 
 use super::deploy;
 use super::epoch;
-use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
+use super::identity::{self, CLUSTER_CA_DAYS, IdentityError, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
 use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
@@ -71,13 +71,19 @@ impl Control {
         }
         if self.retired_file().exists() {
             self.shared.ledger.off("this node is retired; provision it afresh to use it again");
-            return Ok(identity::forget_keys(self.data_dir())?);
+            return Ok(self.forget_keys()?);
         }
         if self.stopped_file().exists() {
             self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
             return Ok(());
         }
         self.start_running().await
+    }
+
+    /// Puts the keys of the cluster away, for a node that it has retired.
+    pub(super) fn forget_keys(&self) -> Result<(), IdentityError> {
+        set_aside::forget_keys(self.data_dir(), &NodeFile::load(self.data_dir())?.cluster_id)?;
+        identity::forget_keys(self.data_dir())
     }
 
     /// Leaves in order, for the end of the process.
@@ -487,8 +493,11 @@ impl ClusterControl for Control {
     async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError> {
         let _verb = self.verb.lock().await;
         let running = self.need_running()?;
-        let Promote { only_look, accept_data_loss } = request;
-        self.promote_here(running, only_look, accept_data_loss, &progress).await
+        if request.only_look {
+            return Self::stakes(&running);
+        }
+        let why = format!("{} was promoted without a quorum", running.identity.file.name);
+        self.promote_here(running, request.accept_data_loss, why, &progress).await
     }
 
     async fn resolve(&self, keep: String, progress: Progress) -> Result<(), AdminError> {

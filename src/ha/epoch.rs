@@ -37,8 +37,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) enum How {
     /// Goes on with it as the only voter; a copy is set aside.
     Alone,
-    /// Goes on with it as it is.
-    Raised,
+    /// Goes on with it as the only voter, without a copy.
+    Kept,
     /// Sets it aside and learns all from the others.
     Anew,
 }
@@ -78,14 +78,12 @@ impl Change {
     /// Carries it out. A repetition after a crash does what is left.
     async fn carry_out(&self, data_dir: &Path) -> Result<()> {
         let mut file = NodeFile::load(data_dir)?;
-        let store = data_dir.join(STORE);
         match self.how {
             How::Alone => {
                 set_aside(data_dir, self, Keep::Copy).await?;
-                let alone = Store::make_sole_voter(&store, StoreOptions::default(), file.node_id);
-                alone.await.context("making this node the only voter")?;
+                go_on_alone(data_dir, &file).await?;
             }
-            How::Raised => {}
+            How::Kept => go_on_alone(data_dir, &file).await?,
             How::Anew => {
                 set_aside(data_dir, self, Keep::Move).await?;
                 NodeIdentity::forget_store(data_dir)?;
@@ -102,6 +100,14 @@ impl Change {
         remove_leftover(&data_dir.join(CHANGE))?;
         Ok(std::fs::File::open(data_dir)?.sync_all()?)
     }
+}
+
+async fn go_on_alone(data_dir: &Path, file: &NodeFile) -> Result<()> {
+    let store = data_dir.join(STORE);
+    let alone = Store::make_sole_voter(&store, StoreOptions::default(), file.node_id);
+    alone.await.context("making this node the only voter")?;
+    // There is nobody left to learn from.
+    Ok(remove_leftover(&data_dir.join(REJOINING))?)
 }
 
 async fn set_aside(data_dir: &Path, change: &Change, store: Keep) -> Result<()> {
@@ -310,6 +316,7 @@ pub(super) async fn conclude(
 mod tests {
     use super::super::set_aside::list;
     use super::*;
+    use crate::store::store_of_voters;
     use std::fs;
 
     fn node() -> NodeFile {
@@ -371,12 +378,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path();
         node().save(data).unwrap();
+        store_of_voters(&data.join(STORE), &[1, 2]).await;
+        write_whole(data, REJOINING, &"why").unwrap();
         write_whole(data, CONFLICT, &Conflict { node_id: 1, name: "a".into(), yields: true }).unwrap();
-        Change::after(&node(), How::Raised, "then".into(), "b was kept".into()).begin(data).unwrap();
+        Change::after(&node(), How::Kept, "then".into(), "b was kept".into()).begin(data).unwrap();
         finish(data).await.unwrap();
         let now = NodeFile::load(data).unwrap();
         assert!(now.epoch_counter == 5 && now.epoch_id != node().epoch_id && now.epoch_id.len() == 32);
         assert_eq!(Conflict::load(data).unwrap(), None);
+        assert!(!rejoining(data), "it would wait for a leader for good");
         assert_eq!(to_be_raised(data).as_deref(), Some("b was kept"));
         assert_eq!(list(data).unwrap(), []);
     }

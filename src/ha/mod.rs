@@ -6,6 +6,7 @@ mod deploy;
 pub mod desk;
 mod drill;
 mod epoch;
+mod fence;
 pub mod gray;
 pub mod identity;
 pub mod join;

@@ -10,7 +10,7 @@ use crate::admin::{self, AdminError, Kind, Progress, PromotionStakes, rfc3339};
 use crate::license::Millis;
 use crate::proto::admin::ResolveRequest;
 use crate::proto::admin::cluster_client::ClusterClient;
-use crate::raft::EpochMet;
+use crate::raft::{EpochMet, PeerStatus, Replica};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,10 @@ const THERE: Duration = Duration::from_millis(1_500);
 
 /// What bears on a promotion.
 #[derive(Clone, Debug)]
-struct Standing {
+pub(super) struct Standing {
     witness: bool,
+    /// Whether this node is a member by the newest membership that it knows.
+    member: bool,
     /// Whether this node votes by the newest membership it knows.
     votes: bool,
     /// Whether that membership is on its way to another one.
@@ -43,9 +45,9 @@ struct Other {
 }
 
 impl Standing {
-    fn of(running: &Running) -> Self {
-        let status = running.replica.status();
-        let other = |peer: &crate::raft::PeerStatus| Other {
+    pub(super) fn of(replica: &Replica) -> Self {
+        let status = replica.status();
+        let other = |peer: &PeerStatus| Other {
             name: peer.info.name.clone(),
             witness: peer.info.witness,
             votes: peer.voter,
@@ -53,11 +55,12 @@ impl Standing {
             seen: peer.last_contact.is_some(),
         };
         Self {
-            witness: running.identity.file.witness,
+            witness: replica.options().info.witness,
+            member: replica.membership().members().contains_key(&status.node_id),
             votes: status.voter,
-            joint: running.replica.membership().is_joint(),
+            joint: replica.membership().is_joint(),
             others: status.peers.iter().map(other).collect(),
-            newest: running.ledger().state().now(),
+            newest: replica.ledger().state().now(),
         }
     }
 
@@ -65,12 +68,12 @@ impl Standing {
     ///
     /// # Errors
     /// When it needs no promotion, or can have none.
-    fn stakes(&self) -> Result<PromotionStakes, AdminError> {
+    pub(super) fn stakes(&self) -> Result<PromotionStakes, AdminError> {
         if self.witness {
             return Err(AdminError::new(Kind::State, "a witness cannot be promoted: it serves no licenses")
                 .hint("promote a data node"));
         }
-        if !self.votes && self.others.is_empty() {
+        if !self.member {
             return Err(AdminError::new(Kind::State, "this node has no data of the cluster yet")
                 .hint("promote a node that has, or provision this one afresh"));
         }
@@ -108,21 +111,26 @@ impl Standing {
 }
 
 impl Control {
-    /// What a promotion of this node puts at stake, and unless `only_look` the promotion.
-    pub(super) async fn promote_here(
-        &self,
-        running: Arc<Running>,
-        only_look: bool,
-        accept_data_loss: bool,
-        progress: &Progress,
-    ) -> Result<PromotionStakes, AdminError> {
+    /// What a promotion of this node puts at stake.
+    ///
+    /// # Errors
+    /// When it needs no promotion, or can have none.
+    pub(super) fn stakes(running: &Running) -> Result<PromotionStakes, AdminError> {
         if let Some(conflict) = running.conflict.borrow().as_ref() {
             return Err(in_conflict(&running.identity.file.name, conflict));
         }
-        let stakes = Standing::of(&running).stakes()?;
-        if only_look {
-            return Ok(stakes);
-        }
+        Standing::of(&running.replica).stakes()
+    }
+
+    /// Promotes this node for the reason `why`; also where it may lack something, when `accept_data_loss`.
+    pub(super) async fn promote_here(
+        &self,
+        running: Arc<Running>,
+        accept_data_loss: bool,
+        why: String,
+        progress: &Progress,
+    ) -> Result<PromotionStakes, AdminError> {
+        let stakes = Self::stakes(&running)?;
         if let Some(lacks) = stakes.lacks.as_ref().filter(|_| !accept_data_loss) {
             return Err(AdminError::new(Kind::ClusterState, "this node may not have all licenses that were granted")
                 .because(lacks.clone())
@@ -132,7 +140,6 @@ impl Control {
                 ));
         }
         room_for_copy(self.data_dir())?;
-        let why = format!("{} was promoted without a quorum", running.identity.file.name);
         self.go_to(running, |file, aside| Change::after(file, How::Alone, aside, why), progress).await?;
         Ok(stakes)
     }
@@ -207,7 +214,7 @@ impl Control {
         };
         if keep == me {
             let why = format!("{me} was kept, and not {}", conflict.name);
-            return self.go_to(running, |file, aside| Change::after(file, How::Raised, aside, why), progress).await;
+            return self.go_to(running, |file, aside| Change::after(file, How::Kept, aside, why), progress).await;
         }
         if keep != conflict.name {
             return Err(AdminError::new(Kind::NotFound, format!("{keep} is not one of the two"))
@@ -262,7 +269,7 @@ mod tests {
     }
 
     fn standing(others: Vec<Other>) -> Standing {
-        Standing { witness: false, votes: true, joint: false, others, newest: Millis(1_700_000_000_000) }
+        Standing { witness: false, member: true, votes: true, joint: false, others, newest: Millis(1_700_000_000_000) }
     }
 
     #[test]
@@ -307,7 +314,7 @@ mod tests {
         }
         let witness = Standing { witness: true, ..standing(vec![other("b")]) };
         assert!(witness.stakes().unwrap_err().to_string().contains("a witness"));
-        let fresh = Standing { votes: false, ..standing(Vec::new()) };
+        let fresh = Standing { member: false, votes: false, ..standing(vec![other("b")]) };
         assert!(fresh.stakes().unwrap_err().to_string().contains("no data"));
     }
 }

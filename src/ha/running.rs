@@ -3,6 +3,7 @@
 
 use super::address::{self, Address};
 use super::epoch::{self, Conflict};
+use super::fence;
 use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
 use super::leave::{self, StoodDown};
@@ -199,9 +200,14 @@ impl Running {
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
-        self.tasks.spawn(follow_role(self.replica.clone(), active, self.stop.child_token()));
+        let raised = epoch::to_be_raised(&config.data_dir);
+        self.tasks.spawn(follow_role(self.replica.clone(), active, raised, self.stop.child_token()));
         let (data_dir, stop) = (config.data_dir.clone(), self.stop.child_token());
         self.tasks.spawn(epoch::conclude(data_dir, self.ledger(), self.active.clone(), stop));
+        if let Some(fence) = config.fence.clone() {
+            let (replica, fenced) = (self.replica.clone(), shared.fenced.clone());
+            self.tasks.spawn(fence::watch(fence, replica, fenced, self.stop.child_token()));
+        }
         let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
         self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));
         Ok(())
@@ -305,8 +311,13 @@ async fn start_replica(
     Ok((store, Replica::start_apart(options, parts, transport).await.context("starting the replica")?))
 }
 
-/// Publishes whether this node serves, and records each take-over.
-async fn follow_role(replica: Arc<Replica>, active: watch::Sender<bool>, stop: CancellationToken) {
+/// Publishes whether this node serves, and records each take-over; the first one with `why`, where there is a reason.
+async fn follow_role(
+    replica: Arc<Replica>,
+    active: watch::Sender<bool>,
+    mut why: Option<String>,
+    stop: CancellationToken,
+) {
     let guard = replica.guard();
     let mut led_term = None;
     let mut before = None;
@@ -320,7 +331,7 @@ async fn follow_role(replica: Arc<Replica>, active: watch::Sender<bool>, stop: C
         if serving && led_term != Some(term) {
             led_term = Some(term);
             tracing::info!(term, "this node is active");
-            let cause = cause(&replica, before);
+            let cause = why.take().unwrap_or_else(|| cause(&replica, before));
             let command = Command::Resume { node_id: replica.options().node_id, term, cause };
             let ledger = replica.ledger();
             tokio::spawn(async move {

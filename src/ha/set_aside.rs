@@ -1,6 +1,6 @@
 //! Old data of a node, kept when the node is provisioned afresh, promoted, or gives way to another one.
 
-use super::identity::NodeFile;
+use super::identity::{self, IdentityError, NodeFile};
 use crate::admin::{SetAside, rfc3339};
 use crate::license::Millis;
 use std::ffi::OsStr;
@@ -129,6 +129,18 @@ pub(super) fn is_kept(data_dir: &Path, name: &str) -> bool {
 /// When it cannot be deleted.
 pub(super) fn delete(data_dir: &Path, name: &str) -> io::Result<()> {
     fs::remove_dir_all(data_dir.join(FOLDER).join(name))
+}
+
+/// Removes the keys of a cluster from what is kept of it: it has retired this node.
+///
+/// # Errors
+/// When one cannot be removed.
+pub(super) fn forget_keys(data_dir: &Path, cluster_id: &str) -> Result<(), IdentityError> {
+    let folder = data_dir.join(FOLDER);
+    let kept = if folder.exists() { entries(&folder) } else { Ok(Vec::new()) };
+    let kept = kept.map_err(|source| IdentityError::Io { what: "reading", path: folder, source })?;
+    let of_it = |path: &&PathBuf| NodeFile::load(path).is_ok_and(|node| node.cluster_id == cluster_id);
+    kept.iter().filter(of_it).try_for_each(|path| identity::forget_keys(path))
 }
 
 /// Decides that what is kept under `name`, which [`is_kept`], goes back in its place: [`finish_restore`] does it.

@@ -33,6 +33,8 @@ pub struct Shared {
     pub retired: watch::Sender<bool>,
     /// Set when a node of a higher epoch has spoken to this one.
     pub above: watch::Sender<Option<EpochMet>>,
+    /// Set when the fence command has made sure that the other node is off: its name.
+    pub fenced: watch::Sender<Option<String>>,
     /// Where this process tells what to do when it dies; none when nobody started it for that.
     pub supervisor: Option<Arc<tokio::sync::Mutex<UnixStream>>>,
 }
@@ -50,6 +52,7 @@ impl Shared {
             fatal: watch::channel(None).0,
             retired: watch::channel(false).0,
             above: watch::channel(None).0,
+            fenced: watch::channel(None).0,
             pages: OnceLock::new(),
             supervisor: supervisor.map(|socket| Arc::new(tokio::sync::Mutex::new(socket))),
         })

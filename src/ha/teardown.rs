@@ -90,7 +90,7 @@ impl Control {
     pub(super) async fn retire(&self) -> Result<(), AdminError> {
         std::fs::write(self.retired_file(), b"").map_err(internal)?;
         self.stop_running("this node is retired; provision it afresh to use it again").await;
-        super::identity::forget_keys(self.data_dir()).map_err(internal)
+        self.forget_keys().map_err(internal)
     }
 
     /// Retires this node when the cluster has decided so, until the process ends.

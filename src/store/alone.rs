@@ -1,10 +1,11 @@
 //! Making one node the only voter where no quorum will ever agree on it again.
 
+use super::LogStore;
 use super::open::{Store, StoreOptions};
-use super::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
+use super::types::{Entry, LeaderId, LogId, NodeInfo, TypeConfig, Vote};
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
 use openraft::{EntryPayload, Membership, StorageHelper};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -32,11 +33,11 @@ impl Store {
     }
 }
 
-async fn append(log: &mut super::LogStore, node_id: u64, known: &Membership<u64, super::NodeInfo>) -> io::Result<()> {
+async fn append(log: &mut LogStore, node_id: u64, known: &Membership<u64, NodeInfo>) -> io::Result<()> {
     if known.get_node(&node_id).is_none() {
         return Err(io::Error::other("this node is not a member of its cluster yet"));
     }
-    let nodes = known.nodes().map(|(id, info)| (*id, info.clone())).collect::<std::collections::BTreeMap<_, _>>();
+    let nodes: BTreeMap<u64, NodeInfo> = known.nodes().map(|(id, info)| (*id, info.clone())).collect();
     let alone = Membership::new(vec![BTreeSet::from([node_id])], nodes).map_err(io::Error::other)?;
     let vote = log.get_log_reader().await.read_vote().await?;
     let last = log.get_log_state().await?.last_log_id;
@@ -50,29 +51,28 @@ async fn append(log: &mut super::LogStore, node_id: u64, known: &Membership<u64,
 }
 
 #[cfg(test)]
+const LEADER: LeaderId = LeaderId { term: 3, node_id: 2 };
+
+/// For tests: a store whose log has one entry, a membership of these voters.
+#[cfg(test)]
+pub async fn store_of_voters(dir: &Path, voters: &[u64]) {
+    let (mut log, _machine, handle) = Store::open(dir, StoreOptions::default()).unwrap();
+    let nodes: BTreeMap<u64, NodeInfo> = voters.iter().map(|id| (*id, NodeInfo::default())).collect();
+    let membership = Membership::new(vec![voters.iter().copied().collect()], nodes).unwrap();
+    let entry = Entry { log_id: LogId { leader_id: LEADER, index: 0 }, payload: EntryPayload::Membership(membership) };
+    log.save_vote(&Vote { leader_id: LEADER, committed: true }).await.unwrap();
+    log.blocking_append([entry]).await.unwrap();
+    tokio::task::spawn_blocking(move || handle.close()).await.unwrap();
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::NodeInfo;
-    use std::collections::BTreeMap;
-
-    const LEADER: LeaderId = LeaderId { term: 3, node_id: 2 };
-
-    /// A store whose log has one entry, a membership of these voters.
-    async fn store(dir: &Path, voters: &[u64]) {
-        let (mut log, _machine, handle) = Store::open(dir, StoreOptions::default()).unwrap();
-        let nodes: BTreeMap<u64, NodeInfo> = voters.iter().map(|id| (*id, NodeInfo::default())).collect();
-        let membership = Membership::new(vec![voters.iter().copied().collect()], nodes).unwrap();
-        let entry =
-            Entry { log_id: LogId { leader_id: LEADER, index: 0 }, payload: EntryPayload::Membership(membership) };
-        log.save_vote(&Vote { leader_id: LEADER, committed: true }).await.unwrap();
-        log.blocking_append([entry]).await.unwrap();
-        tokio::task::spawn_blocking(move || handle.close()).await.unwrap();
-    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_others_become_learners_in_a_later_term() {
         let dir = tempfile::tempdir().unwrap();
-        store(dir.path(), &[1, 2, 3]).await;
+        store_of_voters(dir.path(), &[1, 2, 3]).await;
         // Done again after a crash it comes to the same.
         for times in 1..3 {
             Store::make_sole_voter(dir.path(), StoreOptions::default(), 1).await.unwrap();
@@ -93,7 +93,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn one_that_is_no_member_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        store(dir.path(), &[2, 3]).await;
+        store_of_voters(dir.path(), &[2, 3]).await;
         let error = Store::make_sole_voter(dir.path(), StoreOptions::default(), 1).await.unwrap_err();
         assert!(error.to_string().contains("not a member"), "{error}");
         let (mut log, _machine, handle) = Store::open(dir.path(), StoreOptions::default()).unwrap();

@@ -16,6 +16,8 @@ mod open;
 mod snapshot;
 mod types;
 
+#[cfg(test)]
+pub use alone::store_of_voters;
 pub use codec::{Batch, BatchAuth, CodecError, Epoch};
 pub use error::StoreError;
 pub use health::StoreHealth;

@@ -50,23 +50,28 @@ impl Drop for Cluster {
 impl Cluster {
     /// Two data nodes and a witness, initialised and joined, but not deployed. None without root.
     pub fn joined() -> Option<Self> {
-        Self::with(&[PRIMARY, SECONDARY, WITNESS])
+        Self::with(&[PRIMARY, SECONDARY, WITNESS], "")
     }
 
     /// Two data nodes without a witness, deployed.
     pub fn two_alone() -> Option<Self> {
-        let cluster = Self::with(&[PRIMARY, SECONDARY])?;
+        Self::two_with("")
+    }
+
+    /// As [`Self::two_alone`], with more lines in the node files.
+    pub fn two_with(lines: &str) -> Option<Self> {
+        let cluster = Self::with(&[PRIMARY, SECONDARY], lines)?;
         cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
         cluster.normal();
         Some(cluster)
     }
 
-    fn with(nodes: &[&str]) -> Option<Self> {
+    fn with(nodes: &[&str], lines: &str) -> Option<Self> {
         let hosts = [(PRIMARY, 5), (SECONDARY, 10), (WITNESS, 15), (CENTRAL, 20), (CLIENT, 30)];
         let lab = Lab::new(&hosts)?;
         let mut cluster = Self { processes: Vec::new(), lab, dir: tempfile::tempdir().unwrap(), token: String::new() };
         for node in nodes {
-            cluster.write_config(node);
+            cluster.write_config(node, lines);
             cluster.start(node);
         }
         cluster.json(PRIMARY, &["init"]);
@@ -90,7 +95,7 @@ impl Cluster {
         Some(cluster)
     }
 
-    fn write_config(&self, node: &str) {
+    fn write_config(&self, node: &str, lines: &str) {
         let (host, dir) = (self.lab.host(node), self.dir.path().join(node));
         std::fs::create_dir_all(&dir).unwrap();
         let (address, private, dir) = (host.address(), host.private(), dir.display());
@@ -98,7 +103,7 @@ impl Cluster {
         let text = format!(
             "name = \"{node}\"\ndata_dir = \"{dir}/data\"\nrole = \"{role}\"\naddress = \"{address}\"\n\
              [raft]\nlisten = \"{private}:7441\"\n\
-             [admin]\nsocket = \"{dir}/admin.sock\"\n"
+             [admin]\nsocket = \"{dir}/admin.sock\"\n{lines}"
         );
         std::fs::write(self.folder(node).join("node.toml"), text).unwrap();
     }
@@ -152,6 +157,12 @@ impl Cluster {
     /// What a node has logged, its supervisor included.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder(name).join("log")).unwrap_or_default()
+    }
+
+    /// The processes of a node: its supervisor's and its own.
+    pub fn processes(&self, name: &str) -> [u32; 2] {
+        let (_, child) = self.processes.iter().find(|(n, _)| n == name).unwrap();
+        [child.id(), node_process(child.id()).unwrap()]
     }
 
     /// The process that does a node's work.

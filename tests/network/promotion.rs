@@ -3,12 +3,19 @@
 use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, WITNESS, until};
 use super::lab::Net;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 const PROMOTE: [&str; 3] = ["ha", "promote", "--yes"];
 const ACCEPT: [&str; 4] = ["ha", "promote", "--yes", "--accept-data-loss"];
 
 fn set_aside(cluster: &Cluster, node: &str) -> Vec<Value> {
     cluster.json(node, &["ha", "set-aside", "list"]).as_array().unwrap().clone()
+}
+
+/// The sealing key in what a node has set aside.
+fn key(cluster: &Cluster, node: &str) -> PathBuf {
+    let name = set_aside(cluster, node)[0]["name"].as_str().unwrap().to_owned();
+    cluster.folder(node).join("data/set-aside").join(name).join("sealing.key")
 }
 
 /// All replicas are equal, by the program's own check.
@@ -36,6 +43,9 @@ fn the_survivor_of_two_goes_on_and_the_other_one_rejoins() {
     assert_eq!((&status["epoch"], &status["failure_tolerance"]), (&json!(2), &json!(0)), "{status}");
     cluster.request("router-1", 5);
     cluster.event(SECONDARY, "was promoted without a quorum");
+    let history = cluster.json(SECONDARY, &["ha", "history"]);
+    let newest = history.as_array().unwrap().last().unwrap();
+    assert_eq!(newest["cause"], "secondary-node was promoted without a quorum", "{history}");
 
     cluster.start(PRIMARY);
     cluster.normal();
@@ -97,10 +107,17 @@ fn the_survivor_of_three_is_promoted_only_by_one_who_accepts_the_loss() {
     let status = cluster.status(SECONDARY, "one failure tolerated", |s| s["failure_tolerance"] == 1);
     assert_eq!(status["epoch"], 2);
     equal(&cluster, PRIMARY);
+    // What was set aside has the cluster's keys only as long as the node is a member.
+    assert!(key(&cluster, SECONDARY).exists());
     // The witness votes again: with it the standby takes over.
     cluster.kill(PRIMARY);
     cluster.held_by(SECONDARY, SECONDARY);
     cluster.request("router-1", 4);
+    cluster.start(PRIMARY);
+    cluster.normal();
+    cluster.run(PRIMARY, &["ha", "teardown", "--yes"]);
+    cluster.status(PRIMARY, "a retired node", |s| s["cluster"] == "retired");
+    assert!(!key(&cluster, PRIMARY).exists(), "a retired node still has the keys of the cluster");
 }
 
 #[test]
