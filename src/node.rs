@@ -206,5 +206,5 @@ pub fn identify(shared: &Shared, cluster_id: &str, leaf: &[u8]) -> Option<Peer> 
     }
     let member = state.member(node_id).filter(|m| !m.retired)?;
     let role_fits = !member.witness || shared.config.role == NodeRole::Data;
-    role_fits.then(|| Peer::Node { name: member.name.clone() })
+    role_fits.then(|| Peer::Node { name: member.name.clone(), witness: member.witness })
 }

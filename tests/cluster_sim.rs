@@ -247,6 +247,7 @@ async fn a_member_whose_store_was_taken_away_stands_only_with_the_newest_members
             s.nodes[&1].replica.status().last_applied == last
         })
         .await;
+        assert!(sim.nodes[&1].replica.learning());
         for (id, node) in &sim.nodes {
             let now = node.replica.raft_metrics().borrow().current_term;
             assert_eq!(now, term, "round {round}: node {id} saw another election");
@@ -256,6 +257,7 @@ async fn a_member_whose_store_was_taken_away_stands_only_with_the_newest_members
     // With its vote back it is a member like any other.
     sim.nodes[&2].replica.membership().promote(1, Duration::from_secs(5)).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), sim.nodes[&1].replica.until_votes()).await.unwrap().unwrap();
+    assert!(!sim.nodes[&1].replica.learning());
     sim.until("node 2 has heard of node 1", Duration::from_secs(5), |s| {
         s.nodes[&2].replica.status().peers.iter().all(|peer| peer.trouble.is_none())
     })

@@ -28,7 +28,7 @@ pub enum Peer {
     /// A remote administrator.
     Remote { name: String, role: Role },
     /// A member of the cluster, passing on what its own caller asked.
-    Node { name: String },
+    Node { name: String, witness: bool },
     /// A node of the cluster by its certificate alone, while this one has just joined and knows no members.
     Founder { node: u64 },
 }
@@ -42,19 +42,23 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The caller behind `peer`. A member of the cluster names its own caller; what anybody else says is ignored.
+    /// The caller behind `peer`. A member of the cluster names its own caller; what anybody else says is ignored. A witness
+    /// is trusted with no change of anything, so whoever asks through it may only read.
     pub fn of(peer: &Peer, metadata: &MetadataMap) -> Result<Self, AdminError> {
         match peer {
             // The kernel lets only root and the group open the socket: both administer this machine.
             Peer::Local { uid } => Ok(Self { actor: format!("uid {uid}"), role: Role::SystemAdministrator }),
             Peer::Remote { name, role } => Ok(Self { actor: format!("admin {name}"), role: *role }),
             Peer::Founder { node } => Ok(Self { actor: format!("node {node}"), role: Role::SystemAdministrator }),
-            Peer::Node { name } => {
+            Peer::Node { name, witness } => {
                 let actor = metadata.get_bin(ACTOR_KEY).and_then(|v| v.to_bytes().ok());
                 let actor = actor.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
                 let role = metadata.get(ROLE_KEY).and_then(|v| v.to_str().ok()).and_then(role_named);
                 match (actor, role) {
-                    (Some(actor), Some(role)) => Ok(Self { actor: format!("{actor} via {name}"), role }),
+                    (Some(actor), Some(role)) => {
+                        let role = if *witness { Role::ReadOnly } else { role };
+                        Ok(Self { actor: format!("{actor} via {name}"), role })
+                    }
                     _ => Err(AdminError::new(Kind::Denied, format!("{name} does not say for whom it asks"))),
                 }
             }
@@ -99,11 +103,13 @@ mod tests {
         let remote = Peer::Remote { name: "ops".into(), role: Role::ReadOnly };
         let caller = Caller::of(&remote, &claims()).unwrap();
         assert_eq!(caller, Caller { actor: "admin ops".into(), role: Role::ReadOnly });
-        let node = Peer::Node { name: "secondary-node".into() };
+        let node = Peer::Node { name: "secondary-node".into(), witness: false };
         let caller = Caller::of(&node, &claims()).unwrap();
         assert_eq!(caller.actor, "uid 0 via secondary-node");
         assert_eq!(caller.role, Role::SystemAdministrator);
         assert!(Caller::of(&node, &MetadataMap::new()).is_err());
+        let witness = Peer::Node { name: "witness".into(), witness: true };
+        assert_eq!(Caller::of(&witness, &claims()).unwrap().role, Role::ReadOnly);
     }
 
     #[test]

@@ -122,7 +122,10 @@ fn admit(request: &mut Request) -> Result<Way, AdminError> {
     if rank(caller.role) < rank(needed) {
         return Err(AdminError::new(Kind::Denied, format!("{} may not do this", caller.actor))
             .because(format!("it needs the role {needed}, and the caller has {}", caller.role))
-            .hint("use an identity with that role"));
+            .hint(match peer {
+                Peer::Node { witness: true, .. } => "run this on a data node: a witness is trusted with no change",
+                _ => "use an identity with that role",
+            }));
     }
     request.extensions_mut().insert(caller);
     Ok(if anywhere { Way::Here } else { Way::Active { passed_on: matches!(peer, Peer::Node { .. }) } })

@@ -26,6 +26,8 @@ pub(super) struct Standing {
     member: bool,
     /// Whether this node votes by the newest membership it knows.
     votes: bool,
+    /// Whether this node learns the log anew, so that what it knows may be of long ago.
+    learning: bool,
     /// Whether that membership is on its way to another one.
     joint: bool,
     others: Vec<Other>,
@@ -58,6 +60,7 @@ impl Standing {
             witness: replica.options().info.witness,
             member: replica.membership().members().contains_key(&status.node_id),
             votes: status.voter,
+            learning: replica.learning(),
             joint: replica.membership().is_joint(),
             others: status.peers.iter().map(other).collect(),
             newest: replica.ledger().state().now(),
@@ -96,6 +99,7 @@ impl Standing {
     fn lacks(&self) -> Option<String> {
         let since = format!("licenses granted after {} may be unknown here", rfc3339(self.newest));
         let why = match self.others.as_slice() {
+            _ if self.learning => "this node had set its data aside and has not learnt all again".to_owned(),
             _ if !self.votes => "this node had no vote, so the others needed no answer of it".to_owned(),
             [other] if other.votes && !other.witness && !self.joint => match other.seen {
                 true => return None,
@@ -269,7 +273,15 @@ mod tests {
     }
 
     fn standing(others: Vec<Other>) -> Standing {
-        Standing { witness: false, member: true, votes: true, joint: false, others, newest: Millis(1_700_000_000_000) }
+        Standing {
+            witness: false,
+            member: true,
+            votes: true,
+            learning: false,
+            joint: false,
+            others,
+            newest: Millis(1_700_000_000_000),
+        }
     }
 
     #[test]
@@ -283,6 +295,7 @@ mod tests {
         let pair = standing(vec![other("b")]);
         let unseen = standing(vec![Other { seen: false, ..other("b") }]);
         let no_vote = Standing { votes: false, ..pair.clone() };
+        let learning = Standing { learning: true, ..pair.clone() };
         let leaving = Standing { joint: true, ..pair.clone() };
         let learner = standing(vec![Other { votes: false, ..other("b") }, Other { there: false, ..other("c") }]);
         let of_three = standing(vec![other("b"), Other { witness: true, ..other("w") }]);
@@ -290,6 +303,7 @@ mod tests {
         for (standing, why) in [
             (unseen, "has not seen b since it started"),
             (no_vote, "had no vote"),
+            (learning, "has not learnt all again"),
             (leaving, "could agree without this node"),
             (learner, "could agree without this node"),
             (of_three, "could agree without this node"),

@@ -24,6 +24,7 @@ use futures::{FutureExt, future};
 use openraft::Raft;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +40,8 @@ pub struct Replica {
     membership: Membership,
     roles: watch::Receiver<RoleState>,
     met: watch::Receiver<Option<EpochMet>>,
+    /// See [`Self::learning`].
+    learning: AtomicBool,
     peers: Arc<Peers>,
     connect: Arc<dyn Connect>,
     inbound: Arc<Inbound>,
@@ -139,6 +142,7 @@ impl Replica {
         let (roles_tx, roles) = watch::channel(RoleState::initial());
         let replica = Arc::new(Self {
             membership: Membership::new(core.clone(), me),
+            learning: AtomicBool::new(options.rejoining),
             options,
             core,
             proposer,
@@ -231,7 +235,16 @@ impl Replica {
         until_learnt(self.core.clone()).await?;
         let me = self.options.node_id;
         let votes = |m: &Metrics| m.membership_config.voter_ids().any(|id| id == me);
-        self.core.metrics().wait_for(votes).await.map(drop)
+        self.core.metrics().wait_for(votes).await?;
+        self.learning.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether this is a member whose store was taken away, and [`Self::until_votes`] has not ended. The membership that
+    /// it knows may then be one of long ago.
+    #[must_use]
+    pub fn learning(&self) -> bool {
+        self.learning.load(Ordering::Acquire)
     }
 
     /// The newest other epoch of this cluster that spoke to this node.

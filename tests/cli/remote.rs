@@ -112,7 +112,7 @@ fn remote_administrators_do_what_their_role_allows() {
 }
 
 fn members(name: &str) -> Option<Peer> {
-    (name == "primary-node").then(|| Peer::Node { name: name.into() })
+    (name == "primary-node").then(|| Peer::Node { name: name.into(), witness: false })
 }
 
 #[test]

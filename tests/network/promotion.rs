@@ -91,6 +91,10 @@ fn the_survivor_of_three_is_promoted_only_by_one_who_accepts_the_loss() {
         let said = cluster.refused(node, &ACCEPT);
         assert!(said.contains(why), "{said}");
     }
+    // Through a witness one may look, but change nothing.
+    cluster.run(WITNESS, &["license", "list"]);
+    let said = cluster.refused(WITNESS, &["token", "create", "--account", "TEST-1"]);
+    assert!(said.contains("run this on a data node"), "{said}");
     cluster.kill(SECONDARY);
     cluster.kill(WITNESS);
     cluster.status(PRIMARY, "no quorum", |s| s["cluster"] == "no-quorum");
