@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Runs the node that the file describes until it is told to stop, a data node under a supervisor; `check` only validates the file.
@@ -41,7 +42,8 @@ pub fn run(path: &Path, check: bool) -> Result<ExitCode> {
 }
 
 async fn serve(config: Config) -> Result<ExitCode> {
-    let shared = Shared::new(config, wall_clock(), supervisor::socket()?);
+    let (findings, found) = mpsc::unbounded_channel();
+    let shared = Shared::new(config, wall_clock(), supervisor::socket()?, findings);
     let config = &shared.config;
     let control = Control::new(shared.clone());
     // The pages are set once, before anything runs.
@@ -56,12 +58,8 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let parts = admin_parts(&shared, &control);
     let service = tokio::spawn(admin::serve(parts.clone(), incoming, stop.clone().cancelled_owned()));
     control.resume().await.context("starting this node's part in the cluster")?;
-    let retirement = control.clone();
-    tokio::spawn(async move { retirement.follow_retirement().await });
-    let epochs = control.clone();
-    tokio::spawn(async move { epochs.follow_epochs().await });
-    let fencing = control.clone();
-    tokio::spawn(async move { fencing.follow_fencing().await });
+    let follower = control.clone();
+    tokio::spawn(async move { follower.follow(found).await });
     let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));
     tracing::info!(node = config.name, version = env!("CARGO_PKG_VERSION"), "ready");
     service_manager::ready();

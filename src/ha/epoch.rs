@@ -3,6 +3,7 @@
 //! Within an epoch Raft keeps the replicas equal. An operator who promotes a node without a quorum begins a new one, in
 //! which that node goes on alone; whoever comes back from the old one gives way to it.
 
+use super::finding::{Finding, Teller};
 use super::identity::{IdentityError, NodeFile, NodeIdentity, remove_leftover, write_whole};
 use super::set_aside::{FOLDER, Keep, STORE, keep};
 use crate::license::{Command, Severity};
@@ -160,13 +161,13 @@ fn precedes(mine: Epoch, theirs: Epoch) -> Ordering {
     mine.counter.cmp(&theirs.counter)
 }
 
-/// Gives way to other epochs as they are met: before a higher one this node serves no more and says so to `above`; of
+/// Gives way to other epochs as they are met: before a higher one this node serves no more and tells it; of
 /// two equal ones the node with the higher id serves no more.
 pub(super) async fn watch(
     data_dir: PathBuf,
     replica: Arc<Replica>,
     conflict: watch::Sender<Option<Conflict>>,
-    above: watch::Sender<Option<EpochMet>>,
+    teller: Teller,
     stop: CancellationToken,
 ) {
     let mine = replica.options().epoch;
@@ -178,7 +179,7 @@ pub(super) async fn watch(
                 Ordering::Greater => {}
                 Ordering::Less => {
                     replica.guard().bar();
-                    above.send_replace(Some(seen));
+                    teller.tell(Finding::Above(seen));
                 }
                 Ordering::Equal => beside(&data_dir, &replica, &conflict, seen),
             }

@@ -5,7 +5,9 @@
 //! one's turn comes when the first one's command has ended in any case, and they never come together after that.
 
 use super::control::Control;
+use super::finding::{Finding, Teller};
 use super::promote::Standing;
+use super::running::Running;
 use crate::admin::Progress;
 use crate::config::Fence;
 use crate::raft::Replica;
@@ -15,7 +17,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How often the loss of the other node is looked for.
@@ -29,13 +30,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Of what a failed command says so much goes into the log.
 const MOST_OUTPUT: u64 = 2_000;
 
-/// Runs the command whenever the other node is lost, and says in `fenced` when that is off.
-pub(super) async fn watch(
-    fence: Fence,
-    replica: Arc<Replica>,
-    fenced: watch::Sender<Option<String>>,
-    stop: CancellationToken,
-) {
+/// Runs the command whenever the other node is lost, and tells when that is off.
+pub(super) async fn watch(fence: Fence, replica: Arc<Replica>, teller: Teller, stop: CancellationToken) {
     let mut turn = None;
     while !stop.is_cancelled() {
         tokio::select! {
@@ -60,7 +56,7 @@ pub(super) async fn watch(
         };
         match done {
             // It may have come back meanwhile.
-            Ok(()) if lost(&replica).is_some() => drop(fenced.send_replace(Some(peer.name))),
+            Ok(()) if lost(&replica).is_some() => teller.tell(Finding::Fenced(peer.name)),
             Ok(()) => {}
             Err(error) => tracing::error!(
                 error = format!("{error:#}"),
@@ -115,19 +111,13 @@ async fn run(fence: &Fence, peer: &Peer) -> Result<()> {
 }
 
 impl Control {
-    /// Promotes this node when the other one was fenced, until the process ends.
-    pub async fn follow_fencing(&self) {
-        let mut fenced = self.shared.fenced.subscribe();
-        while fenced.changed().await.is_ok() {
-            let _verb = self.verb.lock().await;
-            let Some(peer) = fenced.borrow_and_update().clone() else { continue };
-            let Some(running) = self.current() else { continue };
-            let (progress, _) = Progress::channel();
-            let why = format!("{} fenced {peer} and went on without a quorum", running.identity.file.name);
-            match self.promote_here(running, false, why, &progress).await {
-                Ok(_) => tracing::warn!(node = peer, "the other node was fenced; this node serves alone"),
-                Err(error) => tracing::error!(%error, "the other node was fenced, but this one cannot go on alone"),
-            }
+    /// Promotes this node: the other one, `peer`, was fenced.
+    pub(super) async fn alone_after_fencing(&self, running: Arc<Running>, peer: &str) {
+        let (progress, _) = Progress::channel();
+        let why = format!("{} fenced {peer} and went on without a quorum", running.identity.file.name);
+        match self.promote_here(running, false, why, &progress).await {
+            Ok(_) => tracing::warn!(node = peer, "the other node was fenced; this node serves alone"),
+            Err(error) => tracing::error!(%error, "the other node was fenced, but this one cannot go on alone"),
         }
     }
 }

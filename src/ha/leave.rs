@@ -1,6 +1,7 @@
 //! Members that leave: for a while, as one of two voters does when it stops, or for good, when they are removed.
 
 use super::control::{commit, not_active};
+use super::finding::{Finding, Teller};
 use super::running::Running;
 use crate::admin::{AdminError, Kind, Progress};
 use crate::license::{Command, Member};
@@ -9,7 +10,6 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// How long a removal waits for a member to learn of it, so that it ends by itself.
@@ -106,8 +106,8 @@ async fn learnt(replica: &Replica, node_id: u64, index: Option<u64>) -> bool {
     false
 }
 
-/// Says so, once, when this node has been retired and its vote is needed no more.
-pub(super) async fn watch_retirement(replica: Arc<Replica>, retired: watch::Sender<bool>, stop: CancellationToken) {
+/// Tells, once, that this node has been retired and its vote is needed no more.
+pub(super) async fn watch_retirement(replica: Arc<Replica>, teller: Teller, stop: CancellationToken) {
     let (me, ledger) = (replica.options().node_id, replica.ledger());
     let mut since = None;
     while !stop.is_cancelled() {
@@ -119,7 +119,7 @@ pub(super) async fn watch_retirement(replica: Arc<Replica>, retired: watch::Send
             }
             if left || since.elapsed() > RETIRES {
                 tracing::warn!("this node has been retired");
-                retired.send_replace(true);
+                teller.tell(Finding::Retired);
                 return;
             }
         }

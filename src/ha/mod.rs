@@ -7,6 +7,7 @@ pub mod desk;
 mod drill;
 mod epoch;
 mod fence;
+pub mod finding;
 pub mod gray;
 pub mod identity;
 pub mod join;

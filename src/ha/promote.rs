@@ -169,19 +169,10 @@ impl Control {
         wait_serving(&*self.need_running()?).await
     }
 
-    /// Gives way to nodes of higher epochs, until the process ends.
-    pub async fn follow_epochs(&self) {
-        let mut above = self.shared.above.subscribe();
-        while above.changed().await.is_ok() {
-            let _verb = self.verb.lock().await;
-            let Some(met) = *above.borrow_and_update() else { continue };
-            let Some(running) = self.current() else { continue };
-            if running.identity.file.epoch_counter >= met.epoch.counter {
-                continue;
-            }
-            if let Err(error) = self.give_way(running, met).await {
-                tracing::error!(error = format!("{error:#}"), "this node could not go to the newer epoch");
-            }
+    /// Gives way to a node of a higher epoch.
+    pub(super) async fn gone_beyond(&self, running: Arc<Running>, met: EpochMet) {
+        if let Err(error) = self.give_way(running, met).await {
+            tracing::error!(error = format!("{error:#}"), "this node could not go to the newer epoch");
         }
     }
 

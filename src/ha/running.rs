@@ -4,6 +4,7 @@
 use super::address::{self, Address};
 use super::epoch::{self, Conflict};
 use super::fence;
+use super::finding::Teller;
 use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
 use super::leave::{self, StoodDown};
@@ -146,14 +147,15 @@ impl Running {
         }
         let (replica, holding, stop) = (running.replica.clone(), running.holding.clone(), running.stop.child_token());
         running.tasks.spawn(gray::watch_trouble(shared.clone(), replica, holding, failed_tx, stop));
+        let teller = Teller::new(running.identity.clone(), shared.findings.clone());
         let (replica, stop) = (running.replica.clone(), running.stop.child_token());
-        running.tasks.spawn(leave::watch_retirement(replica, shared.retired.clone(), stop));
+        running.tasks.spawn(leave::watch_retirement(replica, teller.clone(), stop));
         if running.replica.options().rejoining {
             let (data_dir, replica) = (config.data_dir.clone(), running.replica.clone());
             running.tasks.spawn(epoch::rejoined(data_dir, replica, running.stop.child_token()));
         }
-        let (data_dir, replica, above) = (config.data_dir.clone(), running.replica.clone(), shared.above.clone());
-        running.tasks.spawn(epoch::watch(data_dir, replica, conflict_tx, above, running.stop.child_token()));
+        let (data_dir, replica) = (config.data_dir.clone(), running.replica.clone());
+        running.tasks.spawn(epoch::watch(data_dir, replica, conflict_tx, teller, running.stop.child_token()));
         shared.measure(&running);
         running.watch_store(shared);
         Ok(running)
@@ -205,8 +207,8 @@ impl Running {
         let (data_dir, stop) = (config.data_dir.clone(), self.stop.child_token());
         self.tasks.spawn(epoch::conclude(data_dir, self.ledger(), self.active.clone(), stop));
         if let Some(fence) = config.fence.clone() {
-            let (replica, fenced) = (self.replica.clone(), shared.fenced.clone());
-            self.tasks.spawn(fence::watch(fence, replica, fenced, self.stop.child_token()));
+            let teller = Teller::new(self.identity.clone(), shared.findings.clone());
+            self.tasks.spawn(fence::watch(fence, self.replica.clone(), teller, self.stop.child_token()));
         }
         let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
         self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));

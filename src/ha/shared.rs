@@ -1,11 +1,12 @@
 //! What outlives `ha stop` and `ha start`: configuration, the ledger switch, metrics, the pairing desk.
 
+use super::finding::Found;
 use super::pairing::Desk;
 use super::running::{Running, Served};
 use super::switch::SwitchLedger;
 use crate::config::Config;
 use crate::product::Clock;
-use crate::raft::{EpochMet, Ledger};
+use crate::raft::Ledger;
 use crate::telemetry::{Metrics, PoolLabels};
 use crate::vip::Guard;
 use parking_lot::Mutex;
@@ -13,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 /// Makes the pages of the GUI port.
@@ -29,19 +31,20 @@ pub struct Shared {
     pub fatal: watch::Sender<Option<String>>,
     /// Given by the composition root, which alone knows the room of the pages.
     pub pages: OnceLock<Pages>,
-    /// Set when the cluster has retired this node.
-    pub retired: watch::Sender<bool>,
-    /// Set when a node of a higher epoch has spoken to this one.
-    pub above: watch::Sender<Option<EpochMet>>,
-    /// Set when the fence command has made sure that the other node is off: its name.
-    pub fenced: watch::Sender<Option<String>>,
+    /// Where running parts tell what they find.
+    pub findings: UnboundedSender<Found>,
     /// Where this process tells what to do when it dies; none when nobody started it for that.
     pub supervisor: Option<Arc<tokio::sync::Mutex<UnixStream>>>,
 }
 
 impl Shared {
     #[must_use]
-    pub fn new(config: Config, clock: Clock, supervisor: Option<UnixStream>) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        supervisor: Option<UnixStream>,
+        findings: UnboundedSender<Found>,
+    ) -> Arc<Self> {
         let metrics = Arc::new(Metrics::default());
         Arc::new(Self {
             config,
@@ -50,9 +53,7 @@ impl Shared {
             metrics,
             codes: Arc::default(),
             fatal: watch::channel(None).0,
-            retired: watch::channel(false).0,
-            above: watch::channel(None).0,
-            fenced: watch::channel(None).0,
+            findings,
             pages: OnceLock::new(),
             supervisor: supervisor.map(|socket| Arc::new(tokio::sync::Mutex::new(socket))),
         })

@@ -92,18 +92,4 @@ impl Control {
         self.stop_running("this node is retired; provision it afresh to use it again").await;
         self.forget_keys().map_err(internal)
     }
-
-    /// Retires this node when the cluster has decided so, until the process ends.
-    pub async fn follow_retirement(&self) {
-        let mut retired = self.shared.retired.subscribe();
-        while retired.wait_for(|retired| *retired).await.is_ok() {
-            let _verb = self.verb.lock().await;
-            self.shared.retired.send_replace(false);
-            if self.current().is_some()
-                && let Err(error) = self.retire().await
-            {
-                tracing::error!(%error, "this node is retired, but could not put its keys away");
-            }
-        }
-    }
 }
