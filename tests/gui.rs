@@ -95,6 +95,9 @@ impl ClusterControl for Cluster {
     async fn drill(&self, _: Progress) -> Result<DrillReport, AdminError> {
         not_asked()
     }
+    async fn drill_fence(&self, _: Progress) -> Result<FenceDrillReport, AdminError> {
+        not_asked()
+    }
     async fn promote(&self, _: Promote, _: Progress) -> Result<PromotionStakes, AdminError> {
         not_asked()
     }

@@ -12,6 +12,8 @@ mod observer;
 
 #[path = "network/address.rs"]
 mod address;
+#[path = "network/digests.rs"]
+mod digests;
 #[path = "network/failures.rs"]
 mod failures;
 #[path = "network/fencing.rs"]

@@ -51,6 +51,12 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Rehearses a failover: hands over to the only other data node and back.
     async fn drill(&self, progress: Progress) -> Result<DrillReport, AdminError>;
 
+    /// Rehearses the fence command: turns the other one of two nodes off, and waits until it is back.
+    ///
+    /// # Errors
+    /// When there is no such command, or it does not turn the other node off.
+    async fn drill_fence(&self, progress: Progress) -> Result<FenceDrillReport, AdminError>;
+
     /// Looks, for the active node's `deploy`, whether this node can be made a voter.
     async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError>;
 
@@ -188,6 +194,18 @@ pub struct DrillReport {
     pub other: String,
     /// What clients waited on the way there and back.
     pub there_ms: u64,
+    pub back_ms: u64,
+    /// How many replicas had the same digest afterwards.
+    pub digests: usize,
+}
+
+/// What a drill of the fence command measured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FenceDrillReport {
+    /// The node that was turned off.
+    pub fenced: String,
+    /// From the start of the command until that was off, and until it was back with its vote.
+    pub off_ms: u64,
     pub back_ms: u64,
     /// How many replicas had the same digest afterwards.
     pub digests: usize,

@@ -2,6 +2,7 @@
 
 use super::deploy;
 use super::epoch;
+use super::halt::HALTED;
 use super::identity::{self, CLUSTER_CA_DAYS, IdentityError, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
@@ -10,36 +11,31 @@ use super::preflight;
 use super::running::{Running, active_name};
 use super::set_aside::{self, set_aside};
 use super::shared::Shared;
-use super::status::{self, Answer, Facts, MemberFacts, Mode};
+use super::status::{self, Mode};
 use super::switchover;
 use crate::admin::{
-    AdminError, Check, ClusterControl, ClusterStatus, Deploy, DrillReport, Initialize, Initialized, Kind, NodeDigest,
-    PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside, Switchover, SwitchoverReport,
-    SyncControl,
+    AdminError, Check, ClusterControl, ClusterStatus, Deploy, DrillReport, FenceDrillReport, Initialize, Initialized,
+    Kind, NodeDigest, PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside, Switchover,
+    SwitchoverReport, SyncControl,
 };
 use crate::config::NodeRole;
-use crate::license::{AccountId, Command, Member, Millis, Outcome, Settings};
+use crate::license::{AccountId, Command, Member, Outcome, Settings};
 use crate::pki::ca::{self, Authority};
 use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::seal::Sealer;
 use crate::pki::tls::Identity as TlsIdentity;
 use crate::pki::{pairing, random};
 use crate::raft::Ledger;
-use crate::store::StateDigest;
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// A fresh sole voter elects itself within an election time-out; this is far beyond it.
 const FIRST_ELECTION: Duration = Duration::from_secs(10);
-/// Peers compute a digest of 300,000 instances within a second; then they are asked every half second.
-const DIGEST_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for a verb under way.
 const VERB_AT_END: Duration = Duration::from_secs(2);
-/// A peer whose last report is older than this does not answer.
-const PEER_FRESH: Duration = Duration::from_millis(1_500);
 
 /// This node's part in the cluster.
 pub struct Control {
@@ -72,6 +68,10 @@ impl Control {
         if self.retired_file().exists() {
             self.shared.ledger.off("this node is retired; provision it afresh to use it again");
             return Ok(self.forget_keys()?);
+        }
+        if let Some(why) = self.halted() {
+            self.shared.ledger.off(&why);
+            return Ok(());
         }
         if self.stopped_file().exists() {
             self.shared.ledger.off("the cluster is stopped on this node; run `licraft ha start`");
@@ -122,6 +122,9 @@ impl Control {
     /// Why nothing runs here, and what to do.
     #[must_use]
     pub fn not_running(&self) -> AdminError {
+        if let Some(why) = self.halted() {
+            return AdminError::new(Kind::State, "this node has stopped").because(why).hint(HALTED);
+        }
         match self.mode_without_running() {
             Mode::Uninitialised => AdminError::new(Kind::Uninitialised, "this node holds no data yet")
                 .hint("run `licraft init` for a fresh server, or `licraft ha provision-standby` to join one"),
@@ -152,7 +155,7 @@ impl Control {
         }
     }
 
-    fn mode_without_running(&self) -> Mode {
+    pub(super) fn mode_without_running(&self) -> Mode {
         match identity::exists(self.data_dir()) {
             false => Mode::Uninitialised,
             true if self.retired_file().exists() => Mode::Retired,
@@ -232,87 +235,6 @@ impl Control {
             commit(&*running.ledger(), "init", command).await?;
         }
         Ok(server_uid)
-    }
-
-    fn answers(&self, running: &Running) -> Vec<MemberFacts> {
-        let status = running.replica.status();
-        let state = self.shared.ledger.state();
-        let voters = running.replica.membership().voters();
-        let mut members: Vec<Member> = state.members().filter(|m| !m.retired).cloned().collect();
-        if members.is_empty() {
-            members.push(member_of(running));
-        }
-        let fact = |m: Member| {
-            let answer = if m.node_id == status.node_id {
-                Some(Answer {
-                    version: env!("CARGO_PKG_VERSION").into(),
-                    term: status.last_applied.map_or(0, |id| id.term),
-                    index: status.last_applied.map_or(0, |id| id.index),
-                    write_lag_ms: None,
-                    flush_lag_ms: None,
-                    replay_lag_ms: None,
-                    contact_ms: 0,
-                    connected_since: None,
-                })
-            } else {
-                status.peers.iter().find(|p| p.node_id == m.node_id).and_then(peer_answer)
-            };
-            MemberFacts {
-                voter: voters.contains(&m.node_id),
-                node_id: m.node_id,
-                name: m.name,
-                public_address: m.public_address,
-                cluster_address: host_of(&m.cluster_address),
-                witness: m.witness,
-                answer,
-            }
-        };
-        members.into_iter().map(fact).collect()
-    }
-
-    fn facts(&self, running: Option<&Running>) -> Facts {
-        let config = &self.shared.config;
-        let state = self.shared.ledger.state();
-        let mut facts = Facts {
-            mode: self.mode_without_running(),
-            this_node: config.name.clone(),
-            this_id: 0,
-            version: env!("CARGO_PKG_VERSION").into(),
-            epoch: 0,
-            members: Vec::new(),
-            leader: None,
-            serving: false,
-            changing_since: None,
-            vip: state.settings().vip.clone(),
-            vip_held: false,
-            sync_enabled: !state.settings().central_url.is_empty(),
-            failed_actions: Vec::new(),
-            conflict: None,
-            stranded: None,
-        };
-        let Some(running) = running else {
-            if let Ok(file) = NodeFile::load(self.data_dir()) {
-                facts.this_id = file.node_id;
-                facts.epoch = file.epoch_counter;
-            }
-            return facts;
-        };
-        let role = running.replica.roles().borrow().clone();
-        facts.mode = Mode::Running;
-        facts.this_id = running.replica.options().node_id;
-        facts.epoch = running.identity.file.epoch_counter;
-        facts.members = self.answers(running);
-        facts.leader = role.leader;
-        let here = *running.active.borrow();
-        let fresh = |age: Duration| age < PEER_FRESH;
-        let there = running.replica.status().peers.iter().any(|p| p.serving && p.last_contact.is_some_and(fresh));
-        facts.serving = here || (there && facts.leader != Some(facts.this_id));
-        facts.changing_since = (!facts.serving).then(|| millis(role.since));
-        facts.failed_actions = running.failed_actions();
-        facts.conflict = running.conflict.borrow().as_ref().map(|c| (c.name.clone(), c.yields));
-        facts.stranded = running.stranded.borrow().clone();
-        facts.vip_held = !running.holding.borrow().held.is_empty();
-        facts
     }
 }
 
@@ -467,7 +389,7 @@ impl ClusterControl for Control {
         if self.current().is_some() {
             return Ok(());
         }
-        if self.mode_without_running() != Mode::Stopped {
+        if self.mode_without_running() != Mode::Stopped || self.halted().is_some() {
             return self.need_running().map(drop);
         }
         progress.step("Starting Cluster (raft)...");
@@ -483,6 +405,10 @@ impl ClusterControl for Control {
         let _verb = self.verb.lock().await;
         let running = self.need_running()?;
         self.rehearse(&running, &progress).await
+    }
+
+    async fn drill_fence(&self, progress: Progress) -> Result<FenceDrillReport, AdminError> {
+        self.rehearse_fencing(&progress).await
     }
 
     async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError> {
@@ -531,24 +457,6 @@ impl ClusterControl for Control {
     }
 }
 
-impl Control {
-    /// Has every replica take a digest at one place of the log, and collects them.
-    pub(super) async fn collect_all_digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
-        let running = self.need_running()?;
-        let nonce = u64::from_le_bytes(random::bytes());
-        commit(&*running.ledger(), "doctor", Command::DigestMark { nonce }).await?;
-        let deadline = tokio::time::Instant::now() + DIGEST_PATIENCE;
-        loop {
-            let digests = collect_digests(&running, nonce);
-            let complete = !digests.is_empty() && digests.iter().all(|d| d.digest.is_some());
-            if complete || tokio::time::Instant::now() > deadline {
-                return Ok(digests);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
-
 #[async_trait]
 impl SyncControl for Control {
     async fn sync_now(&self, account: AccountId) -> Result<(), AdminError> {
@@ -561,46 +469,6 @@ impl SyncControl for Control {
         let running = self.need_running()?;
         let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
         upstream.approve(account, actor).await
-    }
-}
-
-fn collect_digests(running: &Running, nonce: u64) -> Vec<NodeDigest> {
-    let mine = running.store.digests().borrow().iter().find(|d| d.nonce == nonce).copied();
-    let Some(StateDigest { index, digest, .. }) = mine else { return Vec::new() };
-    let mut all = vec![NodeDigest { node: running.identity.file.name.clone(), digest: Some(hex::encode(digest)) }];
-    for peer in running.replica.status().peers {
-        let theirs = peer.digests.iter().find(|(i, _)| *i == index);
-        all.push(NodeDigest { node: peer.info.name.clone(), digest: theirs.map(|(_, d)| hex::encode(d)) });
-    }
-    all
-}
-
-fn peer_answer(peer: &crate::raft::PeerStatus) -> Option<Answer> {
-    let contact = peer.last_contact.filter(|age| *age < PEER_FRESH)?;
-    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    Some(Answer {
-        version: peer.version.clone().unwrap_or_default(),
-        term: peer.last_applied.map_or(0, |id| id.term),
-        // A report is up to half a second old; what the peer acknowledged meanwhile is newer.
-        index: peer.last_applied.max(peer.matched).map_or(0, |id| id.index),
-        write_lag_ms: peer.write_lag.map(ms),
-        flush_lag_ms: peer.flush_lag.map(ms),
-        replay_lag_ms: peer.replay_lag.map(ms),
-        contact_ms: ms(contact),
-        connected_since: None,
-    })
-}
-
-fn member_of(running: &Running) -> Member {
-    let info = &running.replica.options().info;
-    Member {
-        node_id: running.replica.options().node_id,
-        name: info.name.clone(),
-        public_address: info.public_address.clone(),
-        cluster_address: info.cluster_address.clone(),
-        witness: info.witness,
-        joined: Millis(0),
-        retired: false,
     }
 }
 
@@ -631,16 +499,6 @@ pub(super) fn not_active(running: &Running) -> AdminError {
 
 pub(super) fn internal(error: impl std::fmt::Display) -> AdminError {
     AdminError::new(Kind::Internal, "this node could not do it").because(format!("{error:#}"))
-}
-
-/// `10.0.0.5` of `10.0.0.5:7441`: addresses are shown without the port.
-fn host_of(address: &str) -> String {
-    address.parse::<std::net::SocketAddr>().map_or_else(|_| address.to_owned(), |a| a.ip().to_string())
-}
-
-fn millis(at: SystemTime) -> Millis {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn sync_folder(path: &std::path::Path) -> std::io::Result<()> {

@@ -1,13 +1,23 @@
-//! A rehearsal: hands over to the other node and back, and looks whether all is as before.
+//! Rehearsals: of a failover, by handing over to the other node and back, and of fencing. Both look whether all is as
+//! before.
 
 use super::control::{Control, not_active, wait_serving};
+use super::leave::{self, fresh};
 use super::running::Running;
-use super::switchover;
-use crate::admin::{self, AdminError, DrillReport, Kind, Progress, Switchover};
+use super::{fence, switchover};
+use crate::admin::{self, AdminError, DrillReport, FenceDrillReport, Kind, Progress, Switchover};
 use crate::proto::admin::cluster_client::ClusterClient;
 use crate::proto::admin::switchover_reply::Reply;
 use crate::proto::admin::{SwitchoverReport, SwitchoverRequest};
+use crate::raft::{CAUGHT_UP_WITHIN, PeerStatus};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A node that is off is missed within one report; a power switch that is told to cut may take some seconds.
+const OFF: Duration = Duration::from_secs(10);
+/// How long a machine may take to start again.
+const BACK: Duration = Duration::from_mins(10);
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Control {
     /// Hands over to the only other data node and back. When the way back fails, the other node stays active.
@@ -50,6 +60,82 @@ impl Control {
             }
         }
         report.ok_or_else(|| AdminError::new(Kind::Internal, "the hand-over gave no report"))
+    }
+
+    /// Gives the other node's vote up, has the fence command turn that off, looks whether it is off, and waits until it
+    /// is back. This node serves all the while.
+    pub(super) async fn rehearse_fencing(&self, progress: &Progress) -> Result<FenceDrillReport, AdminError> {
+        let (other, began) = {
+            // Not held while it is waited for the other node: that may take minutes.
+            let _verb = self.verb.lock().await;
+            self.fence_other(progress).await?
+        };
+        let off = began.elapsed();
+        progress.step(format!("{other} is off; licenses are served without it. Waiting until it is back..."));
+        if !self
+            .until(BACK, |peer| peer.voter && fresh(peer) && peer.behind.is_some_and(|b| b <= CAUGHT_UP_WITHIN))
+            .await
+        {
+            return Err(AdminError::new(
+                Kind::ClusterState,
+                format!("{other} was fenced, but is not back after {} minutes", BACK.as_secs() / 60),
+            )
+            .hint("start it; it gets its vote back by itself then"));
+        }
+        let back = began.elapsed();
+        progress.step(format!("{other} is back and votes again."));
+        let digests = self.equal_digests().await?;
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        Ok(FenceDrillReport { fenced: other, off_ms: ms(off), back_ms: ms(back), digests })
+    }
+
+    async fn fence_other(&self, progress: &Progress) -> Result<(String, Instant), AdminError> {
+        let running = self.need_running()?;
+        let Some(fence) = &self.shared.config.fence else {
+            return Err(AdminError::new(Kind::State, "this node has no fence command")
+                .hint("name one in the node file, as [fence] command = [\"/path/of/program\"], and restart the node"));
+        };
+        if running.replica.guard().serving_until().is_none() {
+            return Err(not_active(&running));
+        }
+        if !leave::one_of_two(&running.replica) {
+            return Err(AdminError::new(Kind::ClusterState, "only two data nodes that both vote are fenced")
+                .because("a third voter decides by itself who goes on")
+                .hint("`licraft ha drill` without --fence rehearses a hand-over"));
+        }
+        let PeerStatus { node_id, info: other, .. } = switchover::settled(&running, None).await?;
+        progress.step(format!("Taking the vote of {}, so that service goes on without it...", other.name));
+        leave::stand_down(&running, &other.name).await?;
+        progress.step(format!("Running {}...", fence.command.join(" ")));
+        let began = Instant::now();
+        let fenced = async {
+            fence::run(fence, &other).await.map_err(|e| format!("{e:#}"))?;
+            match self.until(OFF, |peer| !fresh(peer)).await {
+                true => Ok(()),
+                false => Err(format!("the command ended with success, but {} still answers", other.name)),
+            }
+        };
+        fenced.await.map_err(|why: String| {
+            running.stood_down.stays(node_id);
+            AdminError::new(Kind::ClusterState, format!("{} was not fenced", other.name))
+                .because(why)
+                .hint("licenses are served, and its vote comes back by itself; mend the command, then repeat the drill")
+        })?;
+        Ok((other.name, began))
+    }
+
+    /// Waits until the other data node is so; false when it never is.
+    async fn until(&self, patience: Duration, is: impl Fn(&PeerStatus) -> bool) -> bool {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            let Some(running) = self.current() else { return false };
+            if running.replica.status().peers.iter().any(&is) {
+                return true;
+            }
+            drop(running);
+            tokio::time::sleep(LOOK).await;
+        }
+        false
     }
 
     /// How many replicas have the same digest of the state.

@@ -4,13 +4,18 @@
 //! It promotes only where a promotion can lose nothing. Of two that lost each other the one that led goes first; the other
 //! one's turn comes when the first one's command has ended in any case, and they never come together after that.
 
+use super::address::event;
 use super::control::Control;
+use super::failed::Failed;
 use super::finding::{Finding, Teller};
 use super::promote::Standing;
 use super::running::Running;
-use crate::admin::Progress;
+use crate::admin::{FailedAction, Progress, rfc3339};
 use crate::config::Fence;
+use crate::license::Severity;
+use crate::product::Clock;
 use crate::raft::Replica;
+use crate::store::NodeInfo;
 use anyhow::{Context, Result, ensure};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -30,61 +35,87 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Of what a failed command says so much goes into the log.
 const MOST_OUTPUT: u64 = 2_000;
 
-/// Runs the command whenever the other node is lost, and tells when that is off.
-pub(super) async fn watch(fence: Fence, replica: Arc<Replica>, teller: Teller, stop: CancellationToken) {
-    let mut turn = None;
-    while !stop.is_cancelled() {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
-            () = stop.cancelled() => return,
+/// Runs the command whenever the other node is lost.
+pub(super) struct Watch {
+    pub fence: Fence,
+    pub replica: Arc<Replica>,
+    pub failed: Arc<Failed>,
+    pub teller: Teller,
+    pub clock: Clock,
+}
+
+impl Watch {
+    /// Tells when the other node is off.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut turn = None;
+        let mut unrecorded = None;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = stop.cancelled() => return,
+            }
+            let Some(peer) = lost(&self.replica) else {
+                turn = None;
+                self.failed.set("fence", Vec::new());
+                self.record(&mut unrecorded).await;
+                continue;
+            };
+            let me = self.replica.options().node_id;
+            let leads = self.replica.roles().borrow().leader == Some(me);
+            let due = *turn.get_or_insert_with(|| Instant::now() + if leads { Duration::ZERO } else { SECOND });
+            if Instant::now() < due {
+                continue;
+            }
+            turn = Some(Instant::now() + AGAIN);
+            tracing::warn!(
+                node = peer.name,
+                command = self.fence.command.join(" "),
+                "the other node is lost; fencing it"
+            );
+            let done = tokio::select! {
+                done = run(&self.fence, &peer) => done,
+                () = stop.cancelled() => return,
+            };
+            match done {
+                // It may have come back meanwhile.
+                Ok(()) if lost(&self.replica).is_some() => self.teller.tell(Finding::Fenced(peer.name)),
+                Ok(()) => {}
+                Err(error) => unrecorded = Some(self.failed_to(&peer.name, &format!("{error:#}"))),
+            }
         }
-        let Some(peer) = lost(&replica) else {
-            turn = None;
-            continue;
-        };
-        let me = replica.options().node_id;
-        let first = || if replica.roles().borrow().leader == Some(me) { Duration::ZERO } else { SECOND };
-        let due = *turn.get_or_insert_with(|| Instant::now() + first());
-        if Instant::now() < due {
-            continue;
-        }
-        turn = Some(Instant::now() + AGAIN);
-        tracing::warn!(node = peer.name, command = fence.command.join(" "), "the other node is lost; fencing it");
-        let done = tokio::select! {
-            done = run(&fence, &peer) => done,
-            () = stop.cancelled() => return,
-        };
-        match done {
-            // It may have come back meanwhile.
-            Ok(()) if lost(&replica).is_some() => teller.tell(Finding::Fenced(peer.name)),
-            Ok(()) => {}
-            Err(error) => tracing::error!(
-                error = format!("{error:#}"),
-                "the fence command did not make sure that the other node is off; this node waits"
-            ),
+    }
+
+    /// Shows it in the status; gives what the events will say when there is a quorum again.
+    fn failed_to(&self, peer: &str, error: &str) -> String {
+        let (name, at) = (&self.replica.options().info.name, (self.clock)());
+        tracing::error!(error, "the fence command did not make sure that the other node is off; this node waits");
+        let why = format!("{error}; whether it is off is not known, so this node waits");
+        let what = format!("fencing {peer}");
+        self.failed.set("fence", vec![FailedAction { at, node: name.clone(), what, why }]);
+        format!("{name} could not fence {peer} at {}: {error}", rfc3339(at))
+    }
+
+    /// Records what failed, as soon as this node is the one that can.
+    async fn record(&self, unrecorded: &mut Option<String>) {
+        if self.replica.guard().serving_until().is_some()
+            && let Some(message) = unrecorded.take()
+        {
+            event(&*self.replica.ledger(), Severity::Major, "failed-action", message).await;
         }
     }
 }
 
-/// The other node.
-struct Peer {
-    name: String,
-    public_address: String,
-    cluster_address: String,
-}
-
 /// The only other node, when it is lost and this one can go on without losing anything.
-fn lost(replica: &Replica) -> Option<Peer> {
+fn lost(replica: &Replica) -> Option<NodeInfo> {
     let stakes = Standing::of(replica).stakes().ok()?;
     if stakes.lacks.is_some() || replica.guard().barred() {
         return None;
     }
-    let peer = replica.status().peers.into_iter().next()?.info;
-    Some(Peer { name: peer.name, public_address: peer.public_address, cluster_address: peer.cluster_address })
+    replica.status().peers.into_iter().next().map(|peer| peer.info)
 }
 
 /// Runs the command to its end. Exit code 0 means that the other node is off.
-async fn run(fence: &Fence, peer: &Peer) -> Result<()> {
+pub(super) async fn run(fence: &Fence, peer: &NodeInfo) -> Result<()> {
     let (program, arguments) = fence.command.split_first().context("the fence command has no program")?;
     let mut child = Command::new(program)
         .args(arguments)

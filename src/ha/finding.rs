@@ -12,6 +12,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 pub enum Finding {
     /// The cluster has retired this node.
     Retired,
+    /// A majority has another state than this node after entry `index`.
+    Outvoted { index: u64 },
     /// A node of a higher epoch has spoken to this one.
     Above(EpochMet),
     /// The fence command has made sure that the other node is off: its name.
@@ -58,6 +60,10 @@ impl Control {
                 if let Err(error) = self.retire().await {
                     tracing::error!(%error, "this node is retired, but could not put its keys away");
                 }
+            }
+            Finding::Outvoted { index } => {
+                drop(running);
+                self.halt(index).await;
             }
             Finding::Above(met) => self.gone_beyond(running, met).await,
             Finding::Fenced(peer) => self.alone_after_fencing(running, &peer).await,

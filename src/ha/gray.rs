@@ -2,7 +2,7 @@
 //! interface that is down, and a listener that answers no more.
 
 use super::address::event;
-use super::running::Running;
+use super::failed::Failed;
 use super::shared::Shared;
 use super::switchover::{ready, released};
 use crate::admin::FailedAction;
@@ -59,7 +59,7 @@ pub(super) async fn watch_trouble(
     shared: Arc<Shared>,
     replica: Arc<Replica>,
     holding: watch::Receiver<Holding>,
-    failed: watch::Sender<Vec<FailedAction>>,
+    failed: Arc<Failed>,
     stop: CancellationToken,
 ) {
     let mut since: BTreeMap<(String, String), (Millis, Instant)> = BTreeMap::new();
@@ -80,12 +80,7 @@ pub(super) async fn watch_trouble(
             what: "serving".into(),
             why: why.clone(),
         });
-        let actions: Vec<FailedAction> = actions.collect();
-        failed.send_if_modified(|before| {
-            let change = *before != actions;
-            *before = actions;
-            change
-        });
+        failed.set("trouble", actions.collect());
         let lasting = mine.filter(|m| since.get(m).is_some_and(|(_, at)| at.elapsed() >= PATIENCE));
         if let Some((name, why)) = lasting
             && replica.guard().serving_until().is_some()
@@ -172,13 +167,5 @@ pub(super) async fn probe_self(
             () = tokio::time::sleep(PROBE_EVERY) => {}
             () = stop.cancelled() => {}
         }
-    }
-}
-
-impl Running {
-    /// What is wrong now, on which node and since when, as far as this node knows.
-    #[must_use]
-    pub fn failed_actions(&self) -> Vec<FailedAction> {
-        self.failed.borrow().clone()
     }
 }

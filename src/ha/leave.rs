@@ -88,7 +88,7 @@ async fn retire(running: &Running, member: &Member, progress: &Progress) -> Resu
     })
 }
 
-fn fresh(peer: &PeerStatus) -> bool {
+pub(super) fn fresh(peer: &PeerStatus) -> bool {
     peer.last_contact.is_some_and(|age| age < FRESH)
 }
 
@@ -134,6 +134,13 @@ pub(super) async fn watch_retirement(replica: Arc<Replica>, teller: Teller, stop
 #[derive(Default)]
 pub struct StoodDown(Mutex<BTreeMap<u64, Instant>>);
 
+impl StoodDown {
+    /// It is not going to be away after all.
+    pub(super) fn stays(&self, node_id: u64) {
+        self.0.lock().remove(&node_id);
+    }
+}
+
 /// Whether this node and one other data node are all the voters: without either, the other could not go on.
 pub(super) fn one_of_two(replica: &Replica) -> bool {
     let status = replica.status();
@@ -155,7 +162,7 @@ pub(super) async fn stand_down(running: &Running, name: &str) -> Result<(), Admi
     running.stood_down.0.lock().insert(id, Instant::now());
     let demoted = running.replica.membership().demote(id).await;
     demoted.map_err(|e| {
-        running.stood_down.0.lock().remove(&id);
+        running.stood_down.stays(id);
         AdminError::new(Kind::ClusterState, format!("{name} could not give its vote up")).because(e.to_string())
     })
 }

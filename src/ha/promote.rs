@@ -10,7 +10,7 @@ use crate::admin::{self, AdminError, Kind, Progress, PromotionStakes, rfc3339};
 use crate::license::Millis;
 use crate::proto::admin::ResolveRequest;
 use crate::proto::admin::cluster_client::ClusterClient;
-use crate::raft::{EpochMet, PeerStatus, Replica};
+use crate::raft::{Agreement, EpochMet, PeerStatus, Replica};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub(super) struct Standing {
     /// Whether that membership is on its way to another one.
     joint: bool,
     others: Vec<Other>,
+    /// Whether the data here is not that of the others.
+    differs: bool,
     /// The newest command that this node has carried out.
     newest: Millis,
 }
@@ -63,6 +65,7 @@ impl Standing {
             learning: replica.learning(),
             joint: replica.membership().is_joint(),
             others: status.peers.iter().map(other).collect(),
+            differs: replica.agreement() != Agreement::Equal,
             newest: replica.ledger().state().now(),
         }
     }
@@ -100,6 +103,7 @@ impl Standing {
         let since = format!("licenses granted after {} may be unknown here", rfc3339(self.newest));
         let why = match self.others.as_slice() {
             _ if self.learning => "this node had set its data aside and has not learnt all again".to_owned(),
+            _ if self.differs => "the data here differed from that of the others".to_owned(),
             _ if !self.votes => "this node had no vote, so the others needed no answer of it".to_owned(),
             [other] if other.votes && !other.witness && !self.joint => match other.seen {
                 true => return None,
@@ -271,6 +275,7 @@ mod tests {
             learning: false,
             joint: false,
             others,
+            differs: false,
             newest: Millis(1_700_000_000_000),
         }
     }
@@ -287,6 +292,7 @@ mod tests {
         let unseen = standing(vec![Other { seen: false, ..other("b") }]);
         let no_vote = Standing { votes: false, ..pair.clone() };
         let learning = Standing { learning: true, ..pair.clone() };
+        let differs = Standing { differs: true, ..pair.clone() };
         let leaving = Standing { joint: true, ..pair.clone() };
         let learner = standing(vec![Other { votes: false, ..other("b") }, Other { there: false, ..other("c") }]);
         let of_three = standing(vec![other("b"), Other { witness: true, ..other("w") }]);
@@ -295,6 +301,7 @@ mod tests {
             (unseen, "has not seen b since it started"),
             (no_vote, "had no vote"),
             (learning, "has not learnt all again"),
+            (differs, "differed from that of the others"),
             (leaving, "could agree without this node"),
             (learner, "could agree without this node"),
             (of_three, "could agree without this node"),

@@ -2,7 +2,9 @@
 //! address and synchronization. All of it ends when `ha stop` or the process ends it.
 
 use super::address::{self, Address};
+use super::digests::{self, Compare};
 use super::epoch::{self, Conflict};
+use super::failed::Failed;
 use super::fence;
 use super::finding::Teller;
 use super::gray::{self, Trouble};
@@ -12,7 +14,6 @@ use super::ports::Ports;
 use super::shared::Shared;
 use super::supervisor;
 use super::upstream::UpstreamKeeper;
-use crate::admin::FailedAction;
 use crate::config::NodeRole;
 use crate::license::{Command, Settings};
 use crate::pki::seal::Sealer;
@@ -43,7 +44,8 @@ pub struct Running {
     pub store: StoreHandle,
     pub holding: watch::Receiver<Holding>,
     pub active: watch::Receiver<bool>,
-    pub(super) failed: watch::Receiver<Vec<FailedAction>>,
+    /// What does not work now.
+    pub(super) failed: Arc<Failed>,
     /// None on a witness.
     pub upstream: Option<Arc<UpstreamKeeper>>,
     pub(super) stood_down: Arc<StoodDown>,
@@ -115,7 +117,7 @@ impl Running {
         let (active_tx, active) = watch::channel(false);
         let (report, holding) = watch::channel(Holding::default());
         let (silent, heard) = watch::channel(None);
-        let (failed_tx, failed) = watch::channel(Vec::new());
+        let failed = Arc::<Failed>::default();
         let trouble = Trouble::new(holding.clone(), heard);
         let (store, replica) = start_replica(shared, &identity, node_tls.clone(), trouble).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -146,8 +148,9 @@ impl Running {
             running.probe_self(shared, silent);
         }
         let (replica, holding, stop) = (running.replica.clone(), running.holding.clone(), running.stop.child_token());
-        running.tasks.spawn(gray::watch_trouble(shared.clone(), replica, holding, failed_tx, stop));
+        running.tasks.spawn(gray::watch_trouble(shared.clone(), replica, holding, running.failed.clone(), stop));
         let teller = Teller::new(running.identity.clone(), shared.findings.clone());
+        running.compare(shared, teller.clone());
         let (replica, stop) = (running.replica.clone(), running.stop.child_token());
         running.tasks.spawn(leave::watch_retirement(replica, teller.clone(), stop));
         if running.replica.options().rejoining {
@@ -170,6 +173,18 @@ impl Running {
     fn probe_self(&self, shared: &Shared, silent: watch::Sender<Option<String>>) {
         let (ca, port) = (self.identity.ca_cert.clone(), shared.config.https.product.port());
         self.tasks.spawn(gray::probe_self(ca, port, self.holding.clone(), silent, self.stop.child_token()));
+    }
+
+    fn compare(&self, shared: &Shared, teller: Teller) {
+        let compare = Compare {
+            name: shared.config.name.clone(),
+            replica: self.replica.clone(),
+            holding: self.holding.clone(),
+            failed: self.failed.clone(),
+            teller,
+            clock: shared.clock.clone(),
+        };
+        self.tasks.spawn(compare.run(self.stop.child_token()));
     }
 
     fn serve(
@@ -202,13 +217,21 @@ impl Running {
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
+        self.tasks.spawn(digests::mark(self.replica.clone(), self.store.clone(), self.stop.child_token()));
         let raised = epoch::to_be_raised(&config.data_dir);
         self.tasks.spawn(follow_role(self.replica.clone(), active, raised, self.stop.child_token()));
         let (data_dir, stop) = (config.data_dir.clone(), self.stop.child_token());
         self.tasks.spawn(epoch::conclude(data_dir, self.ledger(), self.active.clone(), stop));
         if let Some(fence) = config.fence.clone() {
             let teller = Teller::new(self.identity.clone(), shared.findings.clone());
-            self.tasks.spawn(fence::watch(fence, self.replica.clone(), teller, self.stop.child_token()));
+            let watch = fence::Watch {
+                fence,
+                replica: self.replica.clone(),
+                failed: self.failed.clone(),
+                teller,
+                clock: shared.clock.clone(),
+            };
+            self.tasks.spawn(watch.run(self.stop.child_token()));
         }
         let follow = FollowSettings { shared: shared.clone(), identity: self.identity.clone(), ports, vip: vip_tx };
         self.tasks.spawn(follow.run(self.ledger(), self.stop.child_token()));

@@ -65,10 +65,14 @@ pub struct Facts {
     pub vip_held: bool,
     pub sync_enabled: bool,
     pub failed_actions: Vec<FailedAction>,
+    /// The members whose data differs from that of this node.
+    pub differing: Vec<String>,
     /// The other node that was promoted beside this one, and whether this one yields to it meanwhile.
     pub conflict: Option<(String, bool)>,
     /// A node of a later epoch, of which this one was a member before: it can neither serve nor rejoin.
     pub stranded: Option<String>,
+    /// Why this node takes no part until it is provisioned afresh.
+    pub halted: Option<String>,
 }
 
 /// The picture as the operator sees it.
@@ -144,7 +148,8 @@ fn cluster_state(facts: &Facts) -> ClusterState {
             .as_ref()
             .is_some_and(|a| m.voter && active_index.unwrap_or(0).saturating_sub(a.index) <= CATCH_UP_ENTRIES)
     });
-    if facts.serving && all_well && facts.conflict.is_none() { ClusterState::Normal } else { ClusterState::Degraded }
+    let agreed = facts.conflict.is_none() && facts.differing.is_empty();
+    if facts.serving && all_well && agreed { ClusterState::Normal } else { ClusterState::Degraded }
 }
 
 fn node_status(facts: &Facts, m: &MemberFacts, leader: Option<u64>, active_index: Option<u64>) -> NodeStatus {
@@ -228,6 +233,11 @@ fn verdict(facts: &Facts, status: &ClusterStatus) -> String {
         ClusterState::Uninitialised => "This node holds no data and serves nothing. Run `licraft init` for a fresh \
              server, `licraft ha provision-standby` to join one, or `licraft backup restore`."
             .into(),
+        ClusterState::Stopped if let Some(why) = &facts.halted => format!(
+            "This node has stopped: {why}. Nothing is deleted. Run `licraft ha remove {}` on the active node and provision \
+             this one afresh with --replace.",
+            facts.this_node
+        ),
         ClusterState::Stopped => {
             "The cluster is stopped on this node. Run `licraft ha start` to come back as standby.".into()
         }
@@ -280,6 +290,14 @@ fn degraded(facts: &Facts, status: &ClusterStatus, off: &[&str], tolerance: &str
             format!("{} is catching up, {} entries behind", n.name, lead.saturating_sub(n.log_index))
         })
         .collect();
+    if !facts.differing.is_empty() {
+        return format!(
+            "Cluster is degraded: the data of {} differs from that of {}, so switch over to none and promote none; licenses \
+             are served. Run `licraft doctor` on each, and provision the one afresh that has the wrong data.",
+            facts.differing.join(" and "),
+            facts.this_node
+        );
+    }
     if off.is_empty() {
         return format!("Cluster is degraded: {}. {tolerance}", catching.join("; "));
     }
@@ -334,8 +352,10 @@ mod tests {
             vip_held: true,
             sync_enabled: true,
             failed_actions: vec![],
+            differing: vec![],
             conflict: None,
             stranded: None,
+            halted: None,
         }
     }
 
@@ -433,5 +453,27 @@ mod tests {
         f.mode = Mode::Uninitialised;
         f.members.clear();
         assert_eq!(derive(&f).cluster, ClusterState::Uninitialised);
+    }
+
+    #[test]
+    fn a_node_with_other_data_is_no_safe_standby() {
+        let mut facts = facts();
+        facts.differing = vec!["secondary-node".into()];
+        let status = derive(&facts);
+        assert_eq!(status.cluster, ClusterState::Degraded);
+        let says =
+            "the data of secondary-node differs from that of primary-node, so switch over to none and promote none";
+        assert!(status.verdict.contains(says) && !status.verdict.contains("safe to promote"), "{}", status.verdict);
+    }
+
+    #[test]
+    fn a_node_that_was_outvoted_says_why_it_has_stopped() {
+        let mut facts = facts();
+        facts.mode = Mode::Stopped;
+        facts.halted = Some("its data differs from that of the other nodes after entry 1F".into());
+        let verdict = derive(&facts).verdict;
+        let says =
+            "This node has stopped: its data differs from that of the other nodes after entry 1F. Nothing is deleted.";
+        assert!(verdict.starts_with(says) && !verdict.contains("ha start"), "{verdict}");
     }
 }

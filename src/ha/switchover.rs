@@ -44,7 +44,7 @@ pub async fn switchover(
         return Err(not_active(running));
     }
     let target = settled(running, request.to.as_deref()).await?;
-    let checks = checks(&target);
+    let checks = checks(running, &target);
     let fit = checks.iter().all(|c| c.result == CheckResult::Passed);
     checks.into_iter().for_each(|check| progress.check(check));
     if request.dry_run {
@@ -83,11 +83,11 @@ fn target(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, AdminEr
 }
 
 /// The target, after a node that has just come back had a moment to report itself well.
-async fn settled(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, AdminError> {
+pub(super) async fn settled(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, AdminError> {
     let deadline = Instant::now() + SETTLE;
     loop {
         let target = target(running, wanted)?;
-        let fit = checks(&target).iter().all(|c| c.result == CheckResult::Passed);
+        let fit = checks(running, &target).iter().all(|c| c.result == CheckResult::Passed);
         if fit || Instant::now() > deadline {
             return Ok(target);
         }
@@ -96,7 +96,7 @@ async fn settled(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, 
 }
 
 /// What speaks for and against the target.
-fn checks(target: &PeerStatus) -> Vec<Check> {
+fn checks(running: &Running, target: &PeerStatus) -> Vec<Check> {
     let name = &target.info.name;
     let check = |what: &str, ok: bool, detail: String| Check {
         name: what.to_owned(),
@@ -117,11 +117,17 @@ fn checks(target: &PeerStatus) -> Vec<Check> {
         None => format!("{name} has acknowledged nothing yet"),
     };
     let health_detail = target.trouble.clone().unwrap_or_else(|| format!("{name} reports no trouble"));
+    let same = !running.replica.differing().contains(name);
+    let same_detail = match same {
+        true => format!("{name} is not known to have other data"),
+        false => format!("{name} has other data; see `licraft doctor`"),
+    };
     vec![
         check("contact", contact.is_some(), contact_detail),
         check("voter", target.voter, voter_detail),
         check("in sync", target.behind.is_some_and(|behind| behind <= IN_SYNC), sync_detail),
         check("healthy", target.trouble.is_none(), health_detail),
+        check("same data", same, same_detail),
     ]
 }
 

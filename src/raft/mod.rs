@@ -1,5 +1,6 @@
 //! Agreement: the only user of openraft beside `store`.
 
+mod agreement;
 mod clock;
 mod config;
 mod core;
@@ -26,6 +27,7 @@ mod wire;
 mod witness;
 
 pub use self::core::{Metrics, MetricsWatch, SnapshotBytes};
+pub use agreement::{Agreement, Digest, Taken};
 pub use clock::{CLOCK_TOLERANCE_MS, Clock, SystemClock};
 pub use config::*;
 pub use epoch::{EpochMet, seal_epoch};

@@ -1,5 +1,6 @@
 //! One replica: Raft with its network, proposer, lease, membership and role, put together.
 
+use super::agreement::{Agreement, Taken};
 use super::clock::{CLOCK_TOLERANCE_MS, Stamper};
 use super::config::openraft_config;
 use super::core::{Core, Engine, Metrics, MetricsWatch};
@@ -15,7 +16,7 @@ use super::peer::{Connect, Lane, NodeReport, PeerError};
 use super::peers::Peers;
 use super::proposer::{Proposer, ProposerParts, ProposerStats};
 use super::role::{RoleState, watch_role};
-use super::status::{ReplicaStatus, peer_statuses};
+use super::status::{PeerStatus, ReplicaStatus, peer_statuses};
 use super::thread::RaftThread;
 use super::{Ledger, peers, server, witness};
 use crate::pki::tls::NodeTls;
@@ -42,6 +43,7 @@ pub struct Replica {
     met: watch::Receiver<Option<EpochMet>>,
     /// See [`Self::learning`].
     learning: AtomicBool,
+    view: Arc<dyn StoreView>,
     peers: Arc<Peers>,
     connect: Arc<dyn Connect>,
     inbound: Arc<Inbound>,
@@ -149,6 +151,7 @@ impl Replica {
             guard,
             roles,
             met,
+            view,
             peers,
             connect: connect.clone(),
             inbound,
@@ -322,6 +325,25 @@ impl Replica {
             trouble: trouble(&metrics, &self.guard, &self.options),
             peers: peer_statuses(&metrics, &self.peers, me),
         }
+    }
+
+    /// Whether the replicas have the same state, as far as their digests tell.
+    #[must_use]
+    pub fn agreement(&self) -> Agreement {
+        let (status, digests) = (self.status(), self.view.digests());
+        let here = Taken { node_id: status.node_id, voter: status.voter, digests: &digests };
+        let peers = status.peers.iter();
+        let peers =
+            peers.map(|PeerStatus { node_id, voter, digests, .. }| Taken { node_id: *node_id, voter: *voter, digests });
+        Agreement::of(here, &peers.collect::<Vec<_>>(), status.voters.len())
+    }
+
+    /// The names of the members whose state differs from that here.
+    #[must_use]
+    pub fn differing(&self) -> Vec<String> {
+        let Agreement::Differs { peers, .. } = self.agreement() else { return Vec::new() };
+        let members = self.membership().members();
+        peers.iter().filter_map(|id| members.get(id)).map(|info| info.name.clone()).collect()
     }
 
     /// The newest vote of this node.

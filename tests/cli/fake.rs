@@ -171,6 +171,10 @@ impl ClusterControl for Cluster {
         progress.step("Handing over to secondary-node...");
         Ok(DrillReport { other: "secondary-node".into(), there_ms: 21, back_ms: 23, digests: 3 })
     }
+    async fn drill_fence(&self, progress: Progress) -> Result<FenceDrillReport, AdminError> {
+        progress.step("secondary-node is off; licenses are served without it. Waiting until it is back...");
+        Ok(FenceDrillReport { fenced: "secondary-node".into(), off_ms: 640, back_ms: 81_000, digests: 2 })
+    }
     async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError> {
         self.calls.lock().push(format!("promote {} {}", request.only_look, request.accept_data_loss));
         if !request.only_look {

@@ -74,7 +74,6 @@ const COMMANDS: &[&str] = &[
 
 /// Names that are reserved but not built, as users would type them.
 const RESERVED: &[&str] = &[
-    "ha drill --fence",
     "license tag",
     "sync schedule",
     "sync export-request F",

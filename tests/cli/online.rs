@@ -268,6 +268,11 @@ fn the_clusters_verbs() {
     let says = "The drill passed: 21 ms to secondary-node, 23 ms back; 3 replicas have equal digests.\n";
     assert_eq!(run, format!("Handing over to secondary-node...\n{says}"));
     assert_eq!(json(&node, &["ha", "drill", "--yes"])["back_ms"], 23);
+    assert!(stderr(&node.run(&["ha", "drill", "--fence"]).code(2)).contains("turns the other node off"));
+    let run = table(&node, &["ha", "drill", "--fence", "--yes"]);
+    let says = "The drill passed: secondary-node was off after 640 ms and back after 81000 ms; 2 replicas have equal digests.\n";
+    assert!(run.ends_with(says), "{run}");
+    assert_eq!(json(&node, &["ha", "drill", "--fence", "--yes"])["fenced"], "secondary-node");
     assert_eq!(table(&node, &["ha", "history"]), "No changes of the active node yet.\n");
 }
 

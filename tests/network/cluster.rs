@@ -185,7 +185,14 @@ impl Cluster {
     }
 
     fn cli(&self, node: &str, args: &[&str]) -> Output {
-        Command::new(LICRAFT).arg("--socket").arg(self.folder(node).join("admin.sock")).args(args).output().unwrap()
+        self.command(node, args).output().unwrap()
+    }
+
+    /// A command on a node.
+    pub fn command(&self, node: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(LICRAFT);
+        command.arg("--socket").arg(self.folder(node).join("admin.sock")).args(args);
+        command
     }
 
     /// What a command prints on a node; it must succeed.

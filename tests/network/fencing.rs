@@ -5,6 +5,7 @@ use super::lab::Net;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 /// Notes whom it is asked to fence; kills the processes in `victims` and ends with the code in `code`.
 const COMMAND: &str = "#!/bin/sh
@@ -18,15 +19,52 @@ fn asked(dir: &Path) -> Vec<String> {
     fs::read_to_string(dir.join("asked")).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
+/// Two nodes that fence each other with [`COMMAND`], which is in `dir`.
+fn two(dir: &Path) -> Option<Cluster> {
+    let command = dir.join("fence");
+    fs::write(&command, COMMAND).unwrap();
+    fs::set_permissions(&command, fs::Permissions::from_mode(0o755)).unwrap();
+    Cluster::two_with(&format!("[fence]\ncommand = [\"{}\"]\n", command.display()))
+}
+
+#[test]
+fn a_drill_turns_the_other_one_off_and_waits_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let say = |name: &str, what: &str| fs::write(dir.path().join(name), what).unwrap();
+    let Some(mut cluster) = two(dir.path()) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    let drill = ["ha", "drill", "--fence", "--yes"];
+    assert!(cluster.refused(SECONDARY, &drill).contains("primary-node is"), "drilled from a standby");
+
+    // A command that fails, and one that only says that it has done it.
+    say("victims", "");
+    for (code, why) in [("3", "exit status: 3"), ("0", "ended with success, but secondary-node still answers")] {
+        say("code", code);
+        let said = cluster.refused(PRIMARY, &drill);
+        assert!(said.contains("secondary-node was not fenced") && said.contains(why), "{said}");
+        cluster.request("router-1", 2);
+        cluster.normal();
+    }
+
+    say("victims", &cluster.processes(SECONDARY).map(|pid| pid.to_string()).join(" "));
+    let running = cluster.command(PRIMARY, &drill).stdout(Stdio::piped()).spawn().unwrap();
+    cluster.status(PRIMARY, "the loss", |s| s["nodes"][1]["state"] == "offline");
+    cluster.request("router-1", 3);
+    cluster.kill(SECONDARY);
+    cluster.start(SECONDARY);
+    let output = running.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("2 replicas have equal digests"), "{said}");
+    cluster.normal();
+    assert_eq!(cluster.status(PRIMARY, "a status", |_| true)["epoch"], 1);
+}
+
 #[test]
 fn the_one_that_led_fences_at_once_and_the_other_one_later() {
     let dir = tempfile::tempdir().unwrap();
     let say = |name: &str, what: &str| fs::write(dir.path().join(name), what).unwrap();
-    let command = dir.path().join("fence");
-    fs::write(&command, COMMAND).unwrap();
-    fs::set_permissions(&command, fs::Permissions::from_mode(0o755)).unwrap();
-    let lines = format!("[fence]\ncommand = [\"{}\"]\n", command.display());
-    let Some(mut cluster) = Cluster::two_with(&lines) else { return };
+    let Some(mut cluster) = two(dir.path()) else { return };
     cluster.licensed();
     cluster.register("router-1");
     cluster.request("router-1", 2);
@@ -37,9 +75,12 @@ fn the_one_that_led_fences_at_once_and_the_other_one_later() {
     cluster.kill(SECONDARY);
     until("the command", || asked(dir.path()) == ["secondary-node 10.77.0.10"]);
     until("what came of it", || cluster.log(PRIMARY).contains("this node waits"));
-    assert_eq!(cluster.status(PRIMARY, "no quorum", |s| s["cluster"] == "no-quorum")["epoch"], 1);
+    let status = cluster.status(PRIMARY, "no quorum", |s| s["cluster"] == "no-quorum");
+    assert_eq!((&status["epoch"], &status["failed_actions"][0]["what"]), (&1.into(), &"fencing secondary-node".into()));
     cluster.start(SECONDARY);
     cluster.normal();
+    cluster.event(PRIMARY, "primary-node could not fence secondary-node at ");
+    assert!(cluster.status(PRIMARY, "a status", |_| true)["failed_actions"].as_array().unwrap().is_empty());
 
     // Both live and do not see each other: the one that led is quicker, and the other one never comes to it.
     say("code", "0");

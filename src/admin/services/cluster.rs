@@ -131,18 +131,25 @@ impl cluster_server::Cluster for Service {
         Ok(stream_work(|progress| async move { cluster.teardown(progress).await }, step, |()| None))
     }
 
-    async fn drill(&self, _: Request<DrillRequest>) -> Result<Response<Self::DrillStream>, Status> {
+    async fn drill(&self, request: Request<DrillRequest>) -> Result<Response<Self::DrillStream>, Status> {
         use drill_reply::Reply;
-        let cluster = self.parts.cluster.clone();
-        Ok(stream_work(
-            |progress| async move { cluster.drill(progress).await },
-            |told| DrillReply { reply: Some(Reply::Step(step(told))) },
-            |done| {
-                let crate::admin::cluster::DrillReport { other, there_ms, back_ms, digests } = done;
-                let report = DrillReport { other, there_ms, back_ms, digests: digests as u64 };
-                Some(DrillReply { reply: Some(Reply::Report(report)) })
-            },
-        ))
+        let (cluster, fence) = (self.parts.cluster.clone(), request.into_inner().fence);
+        let work = move |progress| async move {
+            Ok(match fence {
+                false => {
+                    let done = cluster.drill(progress).await?;
+                    let crate::admin::cluster::DrillReport { other, there_ms, back_ms, digests } = done;
+                    Reply::Report(DrillReport { other, there_ms, back_ms, digests: digests as u64 })
+                }
+                true => {
+                    let done = cluster.drill_fence(progress).await?;
+                    let crate::admin::cluster::FenceDrillReport { fenced, off_ms, back_ms, digests } = done;
+                    Reply::Fenced(FenceDrillReport { fenced, off_ms, back_ms, digests: digests as u64 })
+                }
+            })
+        };
+        let told = |told| DrillReply { reply: Some(Reply::Step(step(told))) };
+        Ok(stream_work(work, told, |reply| Some(DrillReply { reply: Some(reply) })))
     }
 
     async fn promote(&self, request: Request<PromoteRequest>) -> Result<Response<Self::PromoteStream>, Status> {
