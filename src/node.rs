@@ -105,11 +105,12 @@ fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
 
 fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pages {
     let (shared, control) = (Arc::downgrade(shared), control.clone());
-    Box::new(move |served: Served| match shared.upgrade() {
+    Box::new(move |served: Option<Served>| match shared.upgrade() {
         Some(shared) => gui::router(gui::GuiContext {
             ledger: shared.ledger.clone(),
             cluster: control.clone(),
-            serving: Arc::new(move || served.serving_until().is_some()),
+            retired: served.is_none(),
+            serving: Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some())),
             vip_url: Arc::new(move || vip_url(&shared)),
         }),
         None => axum::Router::new(),
@@ -176,7 +177,11 @@ struct Forward {
 impl admin::Forwarder for Forward {
     fn route(&self) -> Route {
         let Some(running) = self.control.current() else {
-            return Route::Nowhere(self.control.not_running());
+            // A retired node answers with what it knows, and has no ledger to change it.
+            return match self.control.shows_last_state() {
+                true => Route::Here,
+                false => Route::Nowhere(self.control.not_running()),
+            };
         };
         if running.replica.guard().serving_until().is_some() {
             return Route::Here;

@@ -192,14 +192,20 @@ fn user(name: &str, must_change: bool) -> User {
 
 impl Gui {
     fn new() -> Self {
+        Self::on(false)
+    }
+
+    /// On a node that serves, or on a retired one.
+    fn on(retired: bool) -> Self {
         let ledger = Arc::new(Alone(Mutex::default()));
         let cluster = Arc::new(Cluster(Mutex::new(normal())));
-        let serving = Arc::new(AtomicBool::new(true));
+        let serving = Arc::new(AtomicBool::new(!retired));
         let asked = serving.clone();
         let router = router(GuiContext {
             ledger: ledger.clone(),
             cluster: cluster.clone(),
             serving: Arc::new(move || asked.load(Ordering::Relaxed)),
+            retired,
             vip_url: Arc::new(|| Some("https://10.0.0.12:8443".into())),
         });
         let gui = Self { router, ledger, cluster, serving };
@@ -615,6 +621,26 @@ async fn a_standalone_server_has_no_cluster_page_but_an_invitation() {
     let overview = gui.get("/", &cookie).await;
     assert!(!overview.0.body().contains("/high-availability"));
     overview.says("This server runs alone");
+}
+
+#[tokio::test]
+async fn a_retired_node_shows_what_it_has_and_says_on_each_page_that_it_is_retired() {
+    let gui = Gui::on(true);
+    gui.fill("router-1");
+    gui.done(Command::PutUser { user: user("ann", true) });
+    gui.cluster.0.lock().unwrap().cluster = ClusterState::Retired;
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    for path in PAGES {
+        let page = gui.get(path, &cookie).await;
+        assert_eq!(page.status(), StatusCode::OK, "{path}");
+        page.says("This node is retired and read-only.");
+        assert!(!page.0.body().contains("href=\"/high-availability\""), "{path} has a widget");
+    }
+    gui.get("/product-instances", &cookie).await.says("router-1");
+    // Nobody can be made to change a password where none can be changed.
+    let cookie = gui.sign_in("ann", PASSWORD).await;
+    assert_eq!(gui.get("/", &cookie).await.status(), StatusCode::OK);
+    assert_eq!(gui.get("/readyz", "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]

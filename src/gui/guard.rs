@@ -39,9 +39,9 @@ pub async fn headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Answers 503 in place of every page while this node does not serve.
+/// Answers 503 in place of every page while this node does not serve and is not retired.
 pub async fn serving(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if (app.context.serving)() { next.run(request).await } else { pages::standby(&app).await }
+    if app.context.retired || (app.context.serving)() { next.run(request).await } else { pages::standby(&app).await }
 }
 
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
@@ -82,7 +82,7 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
         let next: String = byte_serialize(target.as_bytes()).collect();
         return see_other(&if wanted { format!("/sign-in?next={next}") } else { "/sign-in".to_owned() });
     };
-    if viewer.user.must_change && !matches!(request.uri().path(), "/password" | "/sign-out") {
+    if viewer.must_change() && !matches!(request.uri().path(), "/password" | "/sign-out") {
         return see_other("/password");
     }
     request.extensions_mut().insert(viewer);
@@ -98,7 +98,7 @@ pub fn viewer(app: &App, headers: &HeaderMap, touch: bool) -> Option<Viewer> {
         app.sessions.end(token);
         return None;
     };
-    Some(Viewer { user, token: token.to_owned() })
+    Some(Viewer { user, token: token.to_owned(), retired: app.context.retired })
 }
 
 fn session_token(headers: &HeaderMap) -> Option<&str> {

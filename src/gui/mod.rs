@@ -1,7 +1,8 @@
 //! The browser pages: server-rendered, read-only but for one's own password, on the node that serves.
 //!
 //! Sessions are kept in the memory of this node, so people sign in again after the active node changed; replicated
-//! sessions are a later step. A node that does not serve answers every page with 503, and says who does.
+//! sessions are a later step. A node that does not serve answers every page with 503, and says who does; a
+//! retired one shows what it knew.
 
 mod assets;
 mod attempts;
@@ -31,6 +32,8 @@ pub struct GuiContext {
     pub cluster: Arc<dyn ClusterControl>,
     /// Whether this node is active under a valid lease; asked once a request.
     pub serving: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether the cluster has retired this node: then it shows what it has, whoever serves.
+    pub retired: bool,
     /// Base URL of the pages at the virtual address, as in `https://10.0.0.12:8443`; None without one.
     pub vip_url: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }

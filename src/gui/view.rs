@@ -15,6 +15,15 @@ use std::fmt;
 pub struct Viewer {
     pub user: User,
     pub token: String,
+    /// Whether this node is retired.
+    pub retired: bool,
+}
+
+impl Viewer {
+    /// Whether everything waits until the own password is set; on a retired node none can be.
+    pub const fn must_change(&self) -> bool {
+        self.user.must_change && !self.retired
+    }
 }
 
 /// A moment in UTC, as a `<time>` element.
@@ -106,6 +115,8 @@ pub struct Shell {
     pub title: &'static str,
     pub user: String,
     pub links: Vec<Link>,
+    /// Whether to say on every page that this node is retired.
+    pub retired: bool,
     pub assets: Assets,
 }
 
@@ -113,7 +124,7 @@ impl Shell {
     pub fn new(state: &State, viewer: &Viewer, href: &'static str, title: &'static str) -> Self {
         let alerts = state.alerts().count();
         let mut pages = vec![("/", "Overview", 0)];
-        if clustered(state) {
+        if clustered(state) && !viewer.retired {
             pages.push(("/high-availability", "High Availability", 0));
         }
         pages.extend([
@@ -124,9 +135,10 @@ impl Shell {
             ("/event-log", "Event Log", 0),
         ]);
         // Everything waits until one's own password is set.
-        let pages = if viewer.user.must_change { Vec::new() } else { pages };
+        let pages = if viewer.must_change() { Vec::new() } else { pages };
         let link = |(link, text, count)| Link { href: link, text, current: link == href, count };
-        Self { title, user: viewer.user.name.clone(), links: pages.into_iter().map(link).collect(), assets: Assets }
+        let links = pages.into_iter().map(link).collect();
+        Self { title, user: viewer.user.name.clone(), links, retired: viewer.retired, assets: Assets }
     }
 }
 

@@ -3,11 +3,12 @@
 use super::deploy;
 use super::epoch;
 use super::halt::HALTED;
-use super::identity::{self, CLUSTER_CA_DAYS, IdentityError, NodeFile, NodeIdentity};
+use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
 use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
 use super::preflight;
+use super::retired;
 use super::running::{Running, active_name};
 use super::set_aside::{self, set_aside};
 use super::shared::Shared;
@@ -27,6 +28,7 @@ use crate::pki::tls::Identity as TlsIdentity;
 use crate::pki::{pairing, random};
 use crate::raft::Ledger;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,7 @@ const VERB_AT_END: Duration = Duration::from_secs(2);
 pub struct Control {
     pub(super) shared: Arc<Shared>,
     running: watch::Sender<Option<Arc<Running>>>,
+    pub(super) retired_pages: Mutex<Option<retired::Pages>>,
     /// One verb that changes the node's mode at a time.
     pub(super) verb: tokio::sync::Mutex<()>,
 }
@@ -48,7 +51,12 @@ pub struct Control {
 impl Control {
     #[must_use]
     pub fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared, running: watch::channel(None).0, verb: tokio::sync::Mutex::new(()) })
+        Arc::new(Self {
+            shared,
+            running: watch::channel(None).0,
+            retired_pages: Mutex::default(),
+            verb: tokio::sync::Mutex::new(()),
+        })
     }
 
     /// Starts what the data directory says: nothing when uninitialised or stopped, else the running part.
@@ -66,8 +74,7 @@ impl Control {
             return Ok(());
         }
         if self.retired_file().exists() {
-            self.shared.ledger.off("this node is retired; provision it afresh to use it again");
-            return Ok(self.forget_keys()?);
+            return self.stay_retired().await;
         }
         if let Some(why) = self.halted() {
             self.shared.ledger.off(&why);
@@ -78,12 +85,6 @@ impl Control {
             return Ok(());
         }
         self.start_running().await
-    }
-
-    /// Puts the keys of the cluster away, for a node that it has retired.
-    pub(super) fn forget_keys(&self) -> Result<(), IdentityError> {
-        set_aside::forget_keys(self.data_dir(), &NodeFile::load(self.data_dir())?.cluster_id)?;
-        identity::forget_keys(self.data_dir())
     }
 
     /// Leaves in order, for the end of the process.
@@ -100,6 +101,10 @@ impl Control {
         self.shared.ledger.off(why);
         if let Some(running) = self.running.send_replace(None) {
             end(running).await;
+        }
+        let pages = self.retired_pages.lock().take();
+        if let Some(pages) = pages {
+            pages.close().await;
         }
     }
 
@@ -141,10 +146,6 @@ impl Control {
 
     fn stopped_file(&self) -> PathBuf {
         self.data_dir().join("stopped")
-    }
-
-    pub(super) fn retired_file(&self) -> PathBuf {
-        self.data_dir().join("retired")
     }
 
     fn need_kept(&self, name: &str) -> Result<(), AdminError> {

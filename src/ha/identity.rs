@@ -20,6 +20,9 @@ const CA_CERT: &str = "cluster-ca.pem";
 const CA_KEY: &str = "cluster-ca.key";
 const NODE_CERT: &str = "node.pem";
 const NODE_KEY: &str = "node.key";
+/// Of the pages of a retired node.
+const PAGE_CERT: &str = "retired.pem";
+const PAGE_KEY: &str = "retired.key";
 /// Says that this node has had a store.
 const STORE_MADE: &str = "store.made";
 
@@ -85,6 +88,28 @@ pub fn forget_keys(data_dir: &Path) -> Result<(), IdentityError> {
     }
     let synced = std::fs::File::open(data_dir).and_then(|dir| dir.sync_all());
     synced.map_err(|source| IdentityError::Io { what: "syncing", path: data_dir.to_owned(), source })
+}
+
+/// Keeps the certificate under which a retired node shows its pages, and its key.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn keep_page_key(data_dir: &Path, tls: &TlsIdentity) -> Result<(), IdentityError> {
+    for name in [PAGE_CERT, PAGE_KEY] {
+        remove_leftover(&data_dir.join(name))?;
+    }
+    write_secret(&data_dir.join(PAGE_KEY), &tls.key_pkcs8)?;
+    let chain = tls.chain.iter().map(Vec::as_slice);
+    Ok(write_secret(&data_dir.join(PAGE_CERT), ca::certificates_pem(chain).as_bytes())?)
+}
+
+/// What [`keep_page_key`] has kept.
+///
+/// # Errors
+/// When it is missing or damaged.
+pub(super) fn page_key(data_dir: &Path) -> Result<TlsIdentity, IdentityError> {
+    let chain = ca::certificates_from_pem(&read(&data_dir.join(PAGE_CERT))?)?;
+    Ok(TlsIdentity { chain, key_pkcs8: Zeroizing::new(read(&data_dir.join(PAGE_KEY))?) })
 }
 
 impl NodeFile {

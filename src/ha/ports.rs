@@ -97,7 +97,12 @@ impl Stage for Ports {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+/// A wildcard in the node file means the node's own address: the virtual one is opened when it is held.
+pub(super) fn own_address(listen: IpAddr, address: IpAddr) -> IpAddr {
+    if listen.is_unspecified() { address } else { listen }
+}
+
+pub(super) fn listen(address: SocketAddr) -> io::Result<tokio::net::TcpListener> {
     let with_address = |e: io::Error| io::Error::new(e.kind(), format!("listening on {address}: {e}"));
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(with_address)?;
     // Lets a new holder listen while old connections linger; two listeners on one address stay impossible.

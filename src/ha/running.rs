@@ -10,7 +10,7 @@ use super::finding::Teller;
 use super::gray::{self, Trouble};
 use super::identity::NodeIdentity;
 use super::leave::{self, StoodDown};
-use super::ports::Ports;
+use super::ports::{Ports, own_address};
 use super::shared::Shared;
 use super::supervisor;
 use super::upstream::UpstreamKeeper;
@@ -253,7 +253,7 @@ impl Running {
             product: config.https.product.port(),
             gui: config.https.gui.port(),
             product_router: product::router(context),
-            gui_router: shared.pages(served.clone()),
+            gui_router: shared.pages(Some(served.clone())),
             tls: Ports::tls(&cert)?,
         })
     }
@@ -291,11 +291,6 @@ impl Running {
             tracing::error!("the running part did not end within {SHUTDOWN:?}");
         }
     }
-}
-
-/// A wildcard in the node file means the node's own address: the virtual one is opened when it is held.
-fn own_address(listen: IpAddr, address: IpAddr) -> IpAddr {
-    if listen.is_unspecified() { address } else { listen }
 }
 
 async fn start_replica(

@@ -17,8 +17,8 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-/// Makes the pages of the GUI port.
-pub type Pages = Box<dyn Fn(Served) -> axum::Router + Send + Sync>;
+/// Makes the pages of the GUI port; without [`Served`] those of a retired node.
+pub type Pages = Box<dyn Fn(Option<Served>) -> axum::Router + Send + Sync>;
 
 /// The parts of a node that are there in every mode.
 pub struct Shared {
@@ -60,7 +60,7 @@ impl Shared {
     }
 
     /// The router of the GUI port.
-    pub fn pages(&self, served: Served) -> axum::Router {
+    pub fn pages(&self, served: Option<Served>) -> axum::Router {
         self.pages.get().map_or_else(axum::Router::new, |pages| pages(served))
     }
 

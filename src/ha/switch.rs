@@ -30,6 +30,12 @@ impl SwitchLedger {
         self.current.store(Some(Arc::new(ledger)));
     }
 
+    /// Gives readers `state` while there is no replica.
+    pub fn keep(&self, state: Arc<State>) {
+        let why = self.off.load().0.clone();
+        self.off.store(Arc::new((why, state)));
+    }
+
     /// Reads go on from the last state, for a node that is stopped still knows its members.
     pub fn off(&self, why: &str) {
         let last = self.state();

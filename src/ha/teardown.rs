@@ -1,6 +1,6 @@
 //! The end of a node's part in its cluster: it stands down for a while, ends the cluster, or is retired.
 
-use super::control::{Control, internal, not_active};
+use super::control::{Control, not_active};
 use super::leave;
 use super::running::{Running, active_name};
 use super::switchover;
@@ -84,12 +84,5 @@ impl Control {
             progress.step(step.text);
         }
         Ok(())
-    }
-
-    /// Ends this node's part for good: what it has may be read, but it has lost the keys of the cluster.
-    pub(super) async fn retire(&self) -> Result<(), AdminError> {
-        std::fs::write(self.retired_file(), b"").map_err(internal)?;
-        self.stop_running("this node is retired; provision it afresh to use it again").await;
-        self.forget_keys().map_err(internal)
     }
 }

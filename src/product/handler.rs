@@ -48,6 +48,15 @@ pub fn router(context: ProductContext) -> Router {
         .with_state(app)
 }
 
+/// The routes of the product port of a node that serves no licenses any more: each answers `problem`.
+pub fn out_of_service(problem: Problem) -> Router {
+    let answer = move || {
+        let problem = problem.clone();
+        async move { problem }
+    };
+    Router::new().route("/healthz", get(|| async { "alive\n" })).fallback(any(answer))
+}
+
 async fn products(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let answer = if request.method() == Method::POST {
         let source = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());

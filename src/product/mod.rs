@@ -16,7 +16,7 @@ mod request;
 mod service;
 
 pub use context::{Clock, ProductContext, Serving, ServingGuard, wall_clock};
-pub use handler::router;
+pub use handler::{out_of_service, router};
 pub use keyring::{INSTANCE_URI, thumbprint};
 pub use problem::{Code, Problem};
 

@@ -368,6 +368,13 @@ impl Cluster {
         String::from_utf8_lossy(&output.stdout).parse().ok().filter(|code| *code != 0)
     }
 
+    /// What the client gets from a URL; nothing when there is no answer.
+    pub fn page(&self, url: &str) -> String {
+        let mut command = self.lab.host(CLIENT).command("curl");
+        command.args(["-s", "--max-time", "2", "--cacert"]).arg(self.ca()).arg(url);
+        String::from_utf8_lossy(&command.output().expect("curl is needed").stdout).into_owned()
+    }
+
     /// Asks an address from the client's host whether it serves, for so many seconds; prints the HTTP status.
     pub fn question(&self, at: &str, seconds: &str) -> Command {
         let url = if at.contains(':') { format!("https://[{at}]/readyz") } else { format!("https://{at}/readyz") };

@@ -19,6 +19,21 @@ fn retired(cluster: &mut Cluster, node: &str) {
     cluster.terminate(node);
     cluster.start(node);
     cluster.status(node, "a retired node after a restart", |s| s["cluster"] == "retired");
+    if node != WITNESS {
+        shown(cluster, node);
+    }
+}
+
+/// Its pages are on its own address, and products are told that it issues nothing.
+fn shown(cluster: &Cluster, node: &str) {
+    let address = cluster.host(node).address().to_string();
+    let page = |url: &str| cluster.page(&format!("https://{address}{url}"));
+    until("its pages", || page(":8443/sign-in").contains("Sign in"));
+    assert_eq!(cluster.ready(&address), Some(503));
+    assert!(page("/SmartTransport").contains("this node is retired and issues no licenses; the virtual address was"));
+    assert_eq!(cluster.in_use(node), 3, "it does not know what it knew");
+    let said = cluster.refused(node, &["account", "deactivate", "TEST-1", "--reason", "test", "--yes"]);
+    assert!(said.contains("this node is retired"), "{said}");
 }
 
 #[test]
@@ -69,6 +84,7 @@ fn a_standby_that_is_torn_down_retires_and_the_active_node_goes_on() {
     let Some(mut cluster) = Cluster::deployed(VIP) else { return };
     cluster.licensed();
     cluster.register("router-1");
+    cluster.request("router-1", 3);
     let said = cluster.run_any(SECONDARY, &["ha", "teardown", "--yes"]);
     for line in ["This node will be retired", "primary-node goes on with the virtual address.", DESTROYED] {
         assert!(said.contains(line), "no {line:?} in\n{said}");
