@@ -12,12 +12,16 @@ mod observer;
 
 #[path = "network/address.rs"]
 mod address;
+#[path = "network/bad_input.rs"]
+mod bad_input;
 #[path = "network/digests.rs"]
 mod digests;
 #[path = "network/failures.rs"]
 mod failures;
 #[path = "network/fencing.rs"]
 mod fencing;
+#[path = "network/growth.rs"]
+mod growth;
 #[path = "network/preflight.rs"]
 mod preflight;
 #[path = "network/promotion.rs"]

@@ -48,7 +48,7 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Ends this node's part in the cluster: the active node ends the cluster and serves on alone, another one retires.
     async fn teardown(&self, progress: Progress) -> Result<(), AdminError>;
 
-    /// Rehearses a failover: hands over to the only other data node and back.
+    /// Rehearses a failover: hands over to the fittest other data node and back.
     async fn drill(&self, progress: Progress) -> Result<DrillReport, AdminError>;
 
     /// Rehearses the fence command: turns the other one of two nodes off, and waits until it is back.
@@ -133,7 +133,7 @@ pub struct Deploy {
 
 #[derive(Clone, Debug)]
 pub struct Switchover {
-    /// None: the only other data node.
+    /// None: the fittest other data node.
     pub to: Option<String>,
     pub dry_run: bool,
 }

@@ -6,7 +6,7 @@ use super::halt::HALTED;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
-use super::pairing::{CODE_LIFE, node_certificate, node_hosts};
+use super::pairing::{CODE_LIFE, PairingError, node_certificate, node_hosts};
 use super::preflight;
 use super::retired;
 use super::running::{Running, active_name};
@@ -309,9 +309,7 @@ impl ClusterControl for Control {
             version: env!("CARGO_PKG_VERSION").into(),
         };
         progress.step(format!("Joining the cluster at {}...", request.join));
-        let (identity, peer) = join::join(&request.join, &code, joiner)
-            .await
-            .map_err(|e| AdminError::new(Kind::Unreachable, "this node was not let in").because(e.to_string()))?;
+        let (identity, peer) = join::join(&request.join, &code, joiner).await.map_err(not_let_in)?;
         std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
         if request.replace {
             self.stop_running("this node is being provisioned afresh").await;
@@ -515,4 +513,10 @@ async fn end(mut running: Arc<Running>) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn not_let_in(error: PairingError) -> AdminError {
+    AdminError::new(Kind::Unreachable, "this node was not let in, and nothing has changed here")
+        .because(error.to_string())
+        .hint("compare address and code with what `licraft ha generate-keys` printed, or run that again for a new code")
 }

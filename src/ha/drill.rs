@@ -20,7 +20,7 @@ const BACK: Duration = Duration::from_mins(10);
 const LOOK: Duration = Duration::from_millis(50);
 
 impl Control {
-    /// Hands over to the only other data node and back. When the way back fails, the other node stays active.
+    /// Hands over to the fittest other data node and back. When the way back fails, the other node stays active.
     pub(super) async fn rehearse(
         &self,
         running: &Arc<Running>,

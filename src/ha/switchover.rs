@@ -30,7 +30,7 @@ const SETTLE_LOOK: Duration = Duration::from_millis(50);
 /// How long the holder may take to let go of the address.
 const RELEASE: Duration = Duration::from_millis(200);
 
-/// Hands over to `request.to`, or to the only other data node. `dry_run` only checks.
+/// Hands over to `request.to`, or to the fittest other data node. `dry_run` only checks.
 ///
 /// # Errors
 /// When this node is not active, nobody is fit to take over, or the hand-over failed.
@@ -45,7 +45,7 @@ pub async fn switchover(
     }
     let target = settled(running, request.to.as_deref()).await?;
     let checks = checks(running, &target);
-    let fit = checks.iter().all(|c| c.result == CheckResult::Passed);
+    let fit = fit(&checks);
     checks.into_iter().for_each(|check| progress.check(check));
     if request.dry_run {
         return Ok(None);
@@ -68,18 +68,25 @@ pub async fn switchover(
     Ok(Some(SwitchoverReport { from: running.identity.file.name.clone(), to: target.info.name, gap_ms }))
 }
 
+/// The data node called `wanted`, or else the fittest other one.
 fn target(running: &Running, wanted: Option<&str>) -> Result<PeerStatus, AdminError> {
-    let mut others: Vec<PeerStatus> = running.replica.status().peers.into_iter().filter(|p| !p.info.witness).collect();
+    let mut others = running.replica.status().peers.into_iter().filter(|p| !p.info.witness);
     match wanted {
-        Some(name) => others.into_iter().find(|p| p.info.name == name).ok_or_else(|| {
+        Some(name) => others.find(|p| p.info.name == name).ok_or_else(|| {
             AdminError::new(Kind::NotFound, format!("there is no other data node called {name}"))
                 .hint("`licraft ha status` names the nodes")
         }),
-        None if others.len() == 1 => Ok(others.swap_remove(0)),
-        None if others.is_empty() => Err(AdminError::new(Kind::ClusterState, "there is no other data node")
-            .hint("add one with `licraft ha generate-keys`")),
-        None => Err(AdminError::new(Kind::Invalid, "there is more than one other data node").hint("choose with --to")),
+        None => others.min_by_key(|p| (!fit(&checks(running, p)), p.behind.unwrap_or(u64::MAX), p.node_id)).ok_or_else(
+            || {
+                AdminError::new(Kind::ClusterState, "there is no other data node")
+                    .hint("add one with `licraft ha generate-keys`")
+            },
+        ),
     }
+}
+
+fn fit(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.result == CheckResult::Passed)
 }
 
 /// The target, after a node that has just come back had a moment to report itself well.
@@ -87,8 +94,7 @@ pub(super) async fn settled(running: &Running, wanted: Option<&str>) -> Result<P
     let deadline = Instant::now() + SETTLE;
     loop {
         let target = target(running, wanted)?;
-        let fit = checks(running, &target).iter().all(|c| c.result == CheckResult::Passed);
-        if fit || Instant::now() > deadline {
+        if fit(&checks(running, &target)) || Instant::now() > deadline {
             return Ok(target);
         }
         tokio::time::sleep(SETTLE_LOOK).await;

@@ -45,6 +45,9 @@ impl Agreement {
     }
 }
 
+/// A single voter may be the one at fault, so it takes another that agrees.
+const AGREE: usize = 2;
+
 /// The newest entry after which a majority has one state, when that is not the state here.
 fn outvoted(here: Taken<'_>, peers: &[Taken<'_>], voters: usize) -> Option<u64> {
     let mut digests = here.digests.to_vec();
@@ -56,7 +59,7 @@ fn outvoted(here: Taken<'_>, peers: &[Taken<'_>], voters: usize) -> Option<u64> 
                 *votes.entry(digest).or_default() += 1;
             }
         }
-        if let Some((digest, _)) = votes.into_iter().find(|(_, count)| *count > voters / 2) {
+        if let Some((digest, _)) = votes.into_iter().find(|(_, count)| *count > voters / 2 && *count >= AGREE) {
             return (digest != mine).then_some(index);
         }
     }
@@ -91,6 +94,9 @@ mod tests {
     fn of_two_nobody_is_outvoted() {
         let differs = |peers| Agreement::Differs { index: 9, peers };
         assert_eq!(Agreement::of(voter(1, &[(9, A)]), &[voter(2, &[(9, B)])], 2), differs(vec![2]));
+        // Also while one of them has given its vote up.
+        let learner = Taken { voter: false, ..voter(1, &[(9, A)]) };
+        assert_eq!(Agreement::of(learner, &[voter(2, &[(9, B)])], 1), differs(vec![2]));
         // Nor of three while the third says nothing, or something else again.
         assert_eq!(Agreement::of(voter(1, &[(9, A)]), &[voter(2, &[(9, B)]), voter(3, &[])], 3), differs(vec![2]));
         let all = [voter(2, &[(9, B)]), voter(3, &[(9, C)])];

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub const LICRAFT: &str = env!("CARGO_BIN_EXE_licraft");
 pub const PRIMARY: &str = "primary-node";
 pub const SECONDARY: &str = "secondary-node";
+pub const THIRD: &str = "third-node";
 pub const WITNESS: &str = "witness";
 pub const CENTRAL: &str = "central";
 pub const CLIENT: &str = "client";
@@ -20,6 +21,34 @@ pub const VIP: &str = "10.77.0.12";
 pub const VIP6: &str = "fd77::12";
 /// All that a test waits for comes within this, also on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a cluster is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// Two data nodes and a witness.
+    WithWitness,
+    TwoAlone,
+    /// Three data nodes.
+    Three,
+}
+
+impl Topology {
+    /// The main one; each under `tests/run --all`.
+    pub fn wanted() -> &'static [Self] {
+        match std::env::var_os("LICRAFT_TEST_ALL") {
+            Some(_) => &[Self::WithWitness, Self::TwoAlone, Self::Three],
+            None => &[Self::WithWitness],
+        }
+    }
+
+    pub const fn nodes(self) -> &'static [&'static str] {
+        match self {
+            Self::WithWitness => &[PRIMARY, SECONDARY, WITNESS],
+            Self::TwoAlone => &[PRIMARY, SECONDARY],
+            Self::Three => &[PRIMARY, SECONDARY, THIRD],
+        }
+    }
+}
 
 /// Nodes, central and products, with the lab they live in.
 pub struct Cluster {
@@ -38,7 +67,7 @@ impl Drop for Cluster {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            for name in [PRIMARY, SECONDARY, WITNESS] {
+            for name in [PRIMARY, SECONDARY, THIRD, WITNESS] {
                 let log = self.log(name);
                 let tail: Vec<&str> = log.lines().rev().take(40).collect();
                 eprintln!("---- {name}, newest first\n{}", tail.join("\n"));
@@ -51,6 +80,34 @@ impl Cluster {
     /// Two data nodes and a witness, initialised and joined, but not deployed. None without root.
     pub fn joined() -> Option<Self> {
         Self::with(&[PRIMARY, SECONDARY, WITNESS], "")
+    }
+
+    /// Deployed with [`VIP`].
+    pub fn of(topology: Topology) -> Option<Self> {
+        let cluster = Self::with(topology.nodes(), "")?;
+        cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
+        cluster.normal();
+        println!("{topology:?}");
+        Some(cluster)
+    }
+
+    /// One node, initialised.
+    pub fn alone() -> Option<Self> {
+        Self::with(&[PRIMARY], "")
+    }
+
+    /// Lets one more node in.
+    pub fn add(&mut self, node: &str) {
+        self.write_config(node, "");
+        self.start(node);
+        self.join(node, &[]);
+        self.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
+        self.status(PRIMARY, "a normal cluster", |s| s["cluster"] == "normal");
+    }
+
+    /// The data nodes there are.
+    pub fn data_nodes(&self) -> Vec<&'static str> {
+        [PRIMARY, SECONDARY, THIRD].into_iter().filter(|node| self.folder(node).exists()).collect()
     }
 
     /// Two data nodes without a witness, deployed.
@@ -67,7 +124,7 @@ impl Cluster {
     }
 
     fn with(nodes: &[&str], lines: &str) -> Option<Self> {
-        let hosts = [(PRIMARY, 5), (SECONDARY, 10), (WITNESS, 15), (CENTRAL, 20), (CLIENT, 30)];
+        let hosts = [(PRIMARY, 5), (SECONDARY, 10), (WITNESS, 15), (THIRD, 25), (CENTRAL, 20), (CLIENT, 30)];
         let lab = Lab::new(&hosts)?;
         let mut cluster = Self { processes: Vec::new(), lab, dir: tempfile::tempdir().unwrap(), token: String::new() };
         for node in nodes {
@@ -118,9 +175,26 @@ impl Cluster {
 
     /// Starts a node and waits until it answers.
     pub fn start(&mut self, node: &str) {
+        let command = self.lab.host(node).command(LICRAFT);
+        self.launch(node, command);
+    }
+
+    /// Writes the file of a node, with these lines too, and starts it.
+    pub fn enter(&mut self, node: &str, lines: &str) {
+        self.write_config(node, lines);
+        self.start(node);
+    }
+
+    /// As [`Self::start`], without these capabilities: `-net_admin`.
+    pub fn start_without(&mut self, node: &str, capabilities: &str) {
+        let mut command = self.lab.host(node).command("setpriv");
+        command.args(["--bounding-set", capabilities, "--inh-caps", capabilities, LICRAFT]);
+        self.launch(node, command);
+    }
+
+    fn launch(&mut self, node: &str, mut command: Command) {
         let folder = self.folder(node);
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-        let mut command = self.lab.host(node).command(LICRAFT);
         command.args(["node", "--config"]).arg(folder.join("node.toml")).stdout(log.try_clone().unwrap()).stderr(log);
         self.processes.push((node.to_owned(), command.spawn().unwrap()));
         let socket = self.folder(node).join("admin.sock");
@@ -238,7 +312,7 @@ impl Cluster {
 
     /// Waits until both data nodes see a normal cluster.
     pub fn normal(&self) {
-        for node in [PRIMARY, SECONDARY] {
+        for node in self.data_nodes() {
             self.status(node, "a normal cluster", |s| s["cluster"] == "normal");
         }
     }
@@ -300,12 +374,16 @@ impl Cluster {
         });
     }
 
-    /// The name of the node that has the address, by whatever data node answers.
+    /// The name of the active node, by whatever data node answers.
     pub fn active(&self) -> String {
         until_or("an active node", || {
-            let asked = [PRIMARY, SECONDARY].into_iter();
-            let holder = |node| Some(self.try_json(node, &["ha", "status"])?["vip"]["holder"].as_str()?.to_owned());
-            asked.filter_map(holder).next()
+            // Of a server alone the exit code is 3.
+            let status = |node| serde_json::from_slice(&self.cli(node, &["ha", "status", "-o", "json"]).stdout).ok();
+            let active = |status: Value| {
+                let node = status["nodes"].as_array()?.iter().find(|node| node["role"] == "active")?.clone();
+                Some(node["name"].as_str()?.to_owned())
+            };
+            [PRIMARY, SECONDARY].into_iter().filter_map(status).find_map(active)
         })
         .expect("no node became active")
     }
@@ -327,14 +405,19 @@ impl Cluster {
 
     /// Registers a product through the virtual address.
     pub fn register(&self, product: &str) {
-        let url = format!("https://{VIP}/Transportgateway/services/DeviceRequestHandler");
+        self.register_at(product, VIP);
+    }
+
+    /// As [`Self::register`], at another address.
+    pub fn register_at(&self, product: &str, address: &str) {
+        let url = format!("https://{address}/Transportgateway/services/DeviceRequestHandler");
         let (ca, root) = (path(&self.ca()), path(&self.root()));
         let place = ["--url", &url, "--ca", &ca, "--root", &root, "--token", &self.token, "--timeout", "30"];
         let device = ["--pid", "LAB", "--sn", product, "--host-name", product, "--product-type", "Router"];
         self.agent(product, "register", &[&place[..], &device].concat());
     }
 
-    /// A product asks for so many BASE licenses through the virtual address, until it is answered.
+    /// A product asks for so many BASE licenses where it has registered, until it is answered.
     pub fn request(&self, product: &str, count: u64) {
         self.request_all(product, &[("BASE", count)]);
     }

@@ -1,6 +1,6 @@
 //! Looks all the time at who has the address, and at who serves.
 
-use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, until};
+use super::cluster::{Cluster, VIP, until};
 use super::lab::Host;
 use std::process::Command;
 use std::sync::Arc;
@@ -46,17 +46,22 @@ impl Observer {
     pub fn start(cluster: &Cluster) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let serving = Arc::new(AtomicBool::new(false));
-        let (stopped, nodes) = (stop.clone(), [PRIMARY, SECONDARY].map(|node| cluster.host(node)));
+        let nodes: Vec<Host> = cluster.data_nodes().into_iter().map(|node| cluster.host(node)).collect();
+        let stopped = stop.clone();
         let looking = std::thread::spawn(move || look(&nodes, &stopped));
-        let asking = [PRIMARY, SECONDARY].map(|node| {
-            let address = cluster.host(node).address().to_string();
-            let question = cluster.question(&address, "0.5");
-            let (stopped, serving) = (stop.clone(), serving.clone());
-            std::thread::spawn(move || ask(node, question, &stopped, &serving))
-        });
+        let asking: Vec<_> = cluster
+            .data_nodes()
+            .into_iter()
+            .map(|node| {
+                let address = cluster.host(node).address().to_string();
+                let question = cluster.question(&address, "0.5");
+                let (stopped, serving) = (stop.clone(), serving.clone());
+                std::thread::spawn(move || ask(node, question, &stopped, &serving))
+            })
+            .collect();
         // What the test does next must not come before the first answer.
         until("a node that serves", || serving.load(Ordering::Relaxed));
-        Self { stop, looking: Some(looking), asking: asking.into() }
+        Self { stop, looking: Some(looking), asking }
     }
 
     pub fn end(mut self) -> Seen {
@@ -87,11 +92,13 @@ impl Seen {
     }
 }
 
-fn look(nodes: &[Host; 2], stop: &AtomicBool) -> Vec<Look> {
+fn look(nodes: &[Host], stop: &AtomicBool) -> Vec<Look> {
     let mut looks = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let first = nodes[0].has(VIP);
-        let both = first && nodes[1].has(VIP) && nodes[0].has(VIP);
+        let holders = || nodes.iter().filter(|node| node.has(VIP)).collect::<Vec<_>>();
+        // A look takes a while, so the address may have moved within one: of two holders each must have it twice.
+        let first = holders();
+        let both = first.len() > 1 && first.iter().filter(|node| node.has(VIP)).count() > 1;
         looks.push(Look { both, at: Instant::now() });
         std::thread::sleep(PACE);
     }

@@ -1,6 +1,6 @@
 //! Story B: products through failover and fallback.
 
-use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, text};
+use super::cluster::{Cluster, PRIMARY, SECONDARY, Topology, text};
 use super::observer::Observer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,7 +19,13 @@ const NOTHING: [(&str, &str, u64); 8] = [
 
 #[test]
 fn products_through_failover_and_fallback() {
-    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    for topology in Topology::wanted() {
+        story(*topology);
+    }
+}
+
+fn story(topology: Topology) {
+    let Some(mut cluster) = Cluster::of(topology) else { return };
     let observer = Observer::start(&cluster);
     cluster.licensed_for(&NOTHING);
 

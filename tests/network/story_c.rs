@@ -1,7 +1,7 @@
 //! Story C: back to stand-alone, and members that are removed and replaced.
 
-use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, WITNESS, until};
-use serde_json::json;
+use super::cluster::{Cluster, PRIMARY, SECONDARY, Topology, VIP, WITNESS, until};
+use serde_json::{Value, json};
 
 const DESTROYED: &str = "HA cluster has been destroyed. SSM is now in stand-alone mode.";
 
@@ -38,24 +38,32 @@ fn shown(cluster: &Cluster, node: &str) {
 
 #[test]
 fn the_active_node_ends_the_cluster_and_serves_on_alone() {
-    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    for topology in Topology::wanted() {
+        end_of_the_cluster(*topology);
+    }
+}
+
+fn end_of_the_cluster(topology: Topology) {
+    let Some(mut cluster) = Cluster::of(topology) else { return };
+    let others = &topology.nodes()[1..];
     cluster.licensed();
     cluster.register("router-1");
     cluster.request("router-1", 3);
     let said = cluster.run_any(PRIMARY, &["ha", "teardown", "--yes"]);
+    let will = format!("{} will be retired", others.join(" and "));
     for line in [
         "WARNING: You are about to destroy the HA cluster configuration and convert this service node into stand-alone \
          mode without a cluster.",
-        "secondary-node and witness will be retired",
-        "Retiring secondary-node...",
-        "Retiring witness...",
+        &will,
         "Giving up the virtual address...",
         DESTROYED,
     ] {
         assert!(said.contains(line), "no {line:?} in\n{said}");
     }
-    retired(&mut cluster, SECONDARY);
-    retired(&mut cluster, WITNESS);
+    for node in others {
+        assert!(said.contains(&format!("Retiring {node}...")), "{said}");
+        retired(&mut cluster, node);
+    }
     let status = cluster.status(PRIMARY, "a server alone", |s| s["cluster"] == "standalone");
     assert_eq!(status["vip"]["addresses"], json!([]), "{status}");
     assert!(cluster.run_any(PRIMARY, &["ha", "status"]).contains("HA is not enabled."));
@@ -67,21 +75,27 @@ fn the_active_node_ends_the_cluster_and_serves_on_alone() {
     cluster.terminate(PRIMARY);
     cluster.start(PRIMARY);
     cluster.status(PRIMARY, "a server alone", |s| s["cluster"] == "standalone");
-    for node in [SECONDARY, WITNESS] {
+    for node in others {
         cluster.join(node, &["--replace"]);
         assert!(cluster.folder(node).join("data").join("set-aside").exists());
     }
     cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
     cluster.normal();
     cluster.request("router-1", 4);
-    for node in [PRIMARY, SECONDARY] {
+    for node in cluster.data_nodes() {
         assert_eq!(cluster.in_use(node), 4);
     }
 }
 
 #[test]
 fn a_standby_that_is_torn_down_retires_and_the_active_node_goes_on() {
-    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    for topology in Topology::wanted() {
+        end_of_a_standby(*topology);
+    }
+}
+
+fn end_of_a_standby(topology: Topology) {
+    let Some(mut cluster) = Cluster::of(topology) else { return };
     cluster.licensed();
     cluster.register("router-1");
     cluster.request("router-1", 3);
@@ -91,8 +105,8 @@ fn a_standby_that_is_torn_down_retires_and_the_active_node_goes_on() {
     }
     retired(&mut cluster, SECONDARY);
     cluster.request("router-1", 2);
-    let status = cluster.status(PRIMARY, "a cluster of one and a witness", |s| s["cluster"] == "normal");
-    assert_eq!(status["nodes"].as_array().unwrap().len(), 2, "{status}");
+    let status = cluster.status(PRIMARY, "a cluster without it", |s| s["cluster"] == "normal");
+    assert_eq!(status["nodes"].as_array().unwrap().len(), topology.nodes().len() - 1, "{status}");
     assert_eq!(status["vip"]["holder"], PRIMARY);
     // Its own teardown comes last, and gives the address up.
     cluster.run(PRIMARY, &["ha", "teardown", "--yes"]);
@@ -103,23 +117,34 @@ fn a_standby_that_is_torn_down_retires_and_the_active_node_goes_on() {
 
 #[test]
 fn a_dead_node_is_removed_and_replaced_under_its_name() {
-    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    for topology in Topology::wanted() {
+        replacement(*topology);
+    }
+}
+
+fn replacement(topology: Topology) {
+    let Some(mut cluster) = Cluster::of(topology) else { return };
     cluster.licensed();
     cluster.register("router-1");
     cluster.request("router-1", 2);
     assert!(cluster.refused(PRIMARY, &["ha", "remove", PRIMARY, "--yes"]).contains("is the active node"));
     assert!(cluster.refused(PRIMARY, &["ha", "remove", "nobody", "--yes"]).contains("no member called nobody"));
     cluster.kill(SECONDARY);
+    if topology == Topology::TwoAlone {
+        cluster.status(PRIMARY, "no quorum", |s| s["cluster"] == "no-quorum");
+        cluster.run(PRIMARY, &["ha", "promote", "--yes"]);
+    }
     let said = cluster.run_any(PRIMARY, &["ha", "remove", SECONDARY, "--yes"]);
     assert!(said.contains("secondary-node does not answer") && said.contains("is no member any more"), "{said}");
     // The same machine, started again by mistake, takes part in nothing.
     cluster.start(SECONDARY);
-    cluster.status(PRIMARY, "a cluster without it", |s| s["cluster"] == "normal" && s["nodes"][1]["name"] == WITNESS);
+    let without = |s: &Value| s["nodes"].as_array().unwrap().iter().all(|node| node["name"] != SECONDARY);
+    cluster.status(PRIMARY, "a cluster without it", |s| s["cluster"] == "normal" && without(s));
     cluster.request("router-1", 3);
     cluster.join(SECONDARY, &["--replace"]);
     cluster.run(PRIMARY, &["ha", "deploy", "--vip", VIP]);
     cluster.normal();
     assert_eq!(cluster.in_use(SECONDARY), 3);
-    cluster.run(PRIMARY, &["ha", "switchover"]);
+    cluster.run(PRIMARY, &["ha", "switchover", "--to", SECONDARY]);
     cluster.held_by(SECONDARY, SECONDARY);
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
   licraft ha switchover
   licraft ha switchover --to secondary-node --dry-run")]
 pub struct Args {
-    /// The node that becomes active; by default the other data node.
+    /// The node that becomes active; by default the fittest other data node.
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
     /// Only check whether it would go.
