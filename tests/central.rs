@@ -10,7 +10,8 @@ use licraft::central::admin::{AdminReply, AdminRequest, Entitle, ServerRow};
 use licraft::central::document::{self, BillingKind, SyncRequest, SyncResponse, Unverified};
 use licraft::central::serve::{self, Running};
 use licraft::central::{
-    CentralError, LinkError, RefusalReason, Service, SyncService, Upstream, UpstreamError, VendorRoot, system_clock,
+    CentralError, Clock, LinkError, RefusalReason, Service, SyncService, Upstream, UpstreamError, VendorRoot, schedule,
+    system_clock,
 };
 use licraft::license::*;
 use licraft::pki::jws::{Header, SigningKey};
@@ -20,7 +21,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const SERVER: &str = "00112233445566778899aabbccddeeff";
@@ -33,6 +34,8 @@ struct Memory {
     fuse: AtomicI64,
     /// Whether it dies after the command was carried out (its answer is lost) or before.
     after: bool,
+    /// How far its clock is ahead, in milliseconds.
+    ahead: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -41,19 +44,26 @@ impl Memory {
     }
 
     fn with(state: State) -> Arc<Self> {
-        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse: AtomicI64::new(-1), after: false })
+        let (fuse, ahead) = (AtomicI64::new(-1), Arc::default());
+        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse, after: false, ahead })
+    }
+
+    fn clock(&self) -> Clock {
+        let ahead = self.ahead.clone();
+        Arc::new(move || system_clock()().plus(ahead.load(Ordering::SeqCst)))
     }
 
     /// The same cluster seen by a node that dies at its `nth` proposal.
     fn dying(&self, nth: i64, after: bool) -> Arc<Self> {
         let state = self.state.read().clone();
-        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse: AtomicI64::new(nth), after })
+        let fuse = AtomicI64::new(nth);
+        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse, after, ahead: self.ahead.clone() })
     }
 
     fn apply(&self, request_id: u128, actor: &str, command: Command) -> Outcome {
         let mut state = self.state.write();
         let mut next = State::clone(&state);
-        let stamp = Stamp { at: system_clock()() };
+        let stamp = Stamp { at: (self.clock())() };
         let request = Request { id: request_id, actor: actor.to_owned(), command };
         let outcome = next.apply(stamp, &request, &mut Changes::new());
         *state = Arc::new(next);
@@ -237,7 +247,7 @@ fn request_account(ledger: &Memory, name: &str, virtual_account: &str) -> Accoun
 
 /// A node of the server: its client over the shared ledger.
 fn node(ledger: &Arc<Memory>, sealer: &Sealer, root: VendorRoot) -> Upstream {
-    Upstream::new(ledger.clone(), sealer.clone(), root, system_clock()).unwrap()
+    Upstream::new(ledger.clone(), sealer.clone(), root, ledger.clock()).unwrap()
 }
 
 /// Central, a server with one active account, and its node.
@@ -402,6 +412,46 @@ async fn the_service_finishes_what_was_begun_once_its_node_is_active() {
     }
     drop(activate);
     service.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_active_node_synchronizes_when_the_time_has_come() {
+    let scene = Scene::new().await;
+    let now = || (scene.ledger.clock())();
+    let minute = u16::try_from(now().0 / Millis::MINUTE % 1440).unwrap();
+    let schedule = Schedule::Daily { minute: (minute + 120) % 1440 };
+    scene.ledger.must(Command::SetSyncSchedule { account: scene.account, schedule });
+    let next = || schedule::next(&scene.ledger.state(), &scene.account()).unwrap();
+    let first = next();
+    assert!(first.0 > now().0 + 118 * Millis::MINUTE && first.0 < now().0 + 152 * Millis::MINUTE, "jitter");
+    let services = [(); 2].map(|()| {
+        let (activate, active) = tokio::sync::watch::channel(false);
+        let node = Arc::new(node(&scene.ledger, &scene.sealer, scene.central.root()));
+        (activate, tokio::spawn(SyncService::new(node, active).run()))
+    });
+    let synchronized = async |seq: u64| {
+        let end = Instant::now() + DEADLINE;
+        while scene.account().sync.seq < seq || scene.account().sync.outstanding.is_some() {
+            assert!(Instant::now() < end, "not synchronized: {:?}", scene.account().sync);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(scene.account().sync.seq, seq);
+        assert!(next() > now(), "it would begin the next one at once");
+    };
+    // Its time passes while no node is active: the first that is catches up.
+    scene.ledger.ahead.store(first.0 - now().0 + 1_000, Ordering::SeqCst);
+    assert!(next() <= now());
+    services[0].0.send(true).unwrap();
+    synchronized(1).await;
+    // The day after, another node is active.
+    services[0].0.send(false).unwrap();
+    scene.ledger.ahead.fetch_add(Millis::DAY + 31 * Millis::MINUTE, Ordering::SeqCst);
+    services[1].0.send(true).unwrap();
+    synchronized(2).await;
+    for (activate, service) in services {
+        drop(activate);
+        service.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,7 +46,7 @@ fn random_commands_agree_with_the_model_on_every_replica() {
 }
 
 /// What the random sequences must have met at least three times.
-const MUST_MEET: [&str; 36] = [
+const MUST_MEET: [&str; 38] = [
     "BeginSync: SyncBegun",
     "CompleteSync: Done",
     "CompleteSync: stale-request",
@@ -79,6 +79,8 @@ const MUST_MEET: [&str; 36] = [
     "RemoveInstance: Done",
     "RenameVirtualAccount: Done",
     "RequestAccount: exists",
+    "SetSyncSchedule: Done",
+    "SetSyncSchedule: invalid",
     "TransferInstance: Done",
     "TransferLicense: Done",
     "TransferLicense: limit",

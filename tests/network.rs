@@ -20,6 +20,8 @@ mod digests;
 mod failures;
 #[path = "network/fencing.rs"]
 mod fencing;
+#[path = "network/files.rs"]
+mod files;
 #[path = "network/growth.rs"]
 mod growth;
 #[path = "network/preflight.rs"]

@@ -1,9 +1,10 @@
 //! What a client on a host of its own sees of a change of the active node: `cargo bench --bench network`, as root, or with
 //! names of parts: `-- crash host`. Nothing here fails for being slow.
 //!
-//! Parts: `crash` (`kill -9` of the node's process), `host` (both its links cut), `frozen` (SIGSTOP), `switchover`, `stop`
-//! (`ha stop`). `--quick` makes few trials. Each trial is a product that asks for a license in a tight loop through the
-//! virtual address and repeats a request without an answer after 15 ms; measured is the longest time without a grant.
+//! Parts: `crash` (`kill -9` of the node's process), `dead` (and of its supervisor), `host` (both its links cut), `frozen`
+//! (SIGSTOP), `switchover`, `stop` (`ha stop`). `--quick` makes few trials. Each trial is a product that asks for a license in a tight loop through the
+//! virtual address and repeats a request without an answer after 15 ms; measured is the longest time without a grant, and
+//! how long the kernel of a node that is dead or frozen goes on with the address, which nothing answers behind.
 
 #![allow(clippy::unwrap_used)] // The lab of the tests; a failed trial ends the measurement.
 #![allow(dead_code, reason = "the tests use more of their lab")]
@@ -19,10 +20,11 @@ use cluster::{Cluster, PRIMARY, SECONDARY, VIP, until};
 use lab::{Net, succeeded};
 use report::{Row, Runs, number};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-const PARTS: [(&str, &str, &str); 5] = [
+const PARTS: [(&str, &str, &str); 6] = [
     ("crash", "kill -9 of the active node's process", "median ≤ 60, max ≤ 300"),
+    ("dead", "kill -9 of it and of its supervisor", "max ≤ 1,500"),
     ("host", "the active node's host lost (links cut)", "median ≤ 700, max ≤ 1,200"),
     ("frozen", "the active node's process frozen", "max ≤ 1,500"),
     ("switchover", "ha switchover", "median ≤ 40, max ≤ 150"),
@@ -43,15 +45,16 @@ fn main() {
     let trials = if quick { 3 } else { 50 };
     let Some(mut cluster) = Cluster::deployed(VIP) else { return };
     cluster.licensed();
-    let (mut rows, mut granted) = (Vec::new(), 0);
+    let (mut rows, mut left, mut granted) = (Vec::new(), Vec::new(), 0);
     let mut errors = BTreeMap::new();
     for (part, what, target) in PARTS {
         if !named.is_empty() && !named.iter().any(|name| *name == part) {
             continue;
         }
-        let mut gaps = Runs::default();
+        let (mut gaps, mut kept) = (Runs::default(), Runs::default());
         for trial in 0..trials {
-            let report = one_trial(&mut cluster, part, &format!("{part}-{trial}-"));
+            let (report, stays) = one_trial(&mut cluster, part, &format!("{part}-{trial}-"));
+            kept.0.extend(stays.map(|time| time.as_secs_f64() * 1e3));
             gaps.0.push(report["longest_gap_ms"].as_f64().unwrap());
             for (error, count) in report["errors"].as_object().unwrap() {
                 *errors.entry(format!("{part}: {error}")).or_insert(0) += count.as_u64().unwrap();
@@ -60,7 +63,12 @@ fn main() {
         }
         eprintln!("{what}: {} ms ({} – {})", number(gaps.median()), number(gaps.min()), number(gaps.max()));
         rows.push(Row { what: what.to_owned(), unit: "ms", runs: gaps, target: Some(target) });
+        if !kept.0.is_empty() {
+            let what = format!("the same: its kernel goes on with the address ({part})");
+            left.push(Row { what, unit: "ms", runs: kept, target: Some("max ≤ 1,100") });
+        }
     }
+    rows.extend(left);
     report::print("Without a license granted, seen by a product through the virtual address", &rows);
     println!("\nAttempts that were repeated, over all trials:");
     for (error, count) in &errors {
@@ -73,7 +81,7 @@ fn main() {
     assert_eq!(granted, in_use, "an acknowledged license is lost");
 }
 
-fn one_trial(cluster: &mut Cluster, part: &str, prefix: &str) -> serde_json::Value {
+fn one_trial(cluster: &mut Cluster, part: &str, prefix: &str) -> (serde_json::Value, Option<Duration>) {
     cluster.normal();
     let active = cluster.active();
     let other = if active == PRIMARY { SECONDARY } else { PRIMARY };
@@ -83,6 +91,7 @@ fn one_trial(cluster: &mut Cluster, part: &str, prefix: &str) -> serde_json::Val
     std::thread::sleep(BEFORE);
     match part {
         "crash" => drop(cluster.crash(&active)),
+        "dead" => cluster.kill(&active),
         "host" => {
             for net in [Net::Public, Net::Private] {
                 cluster.lab.connect(&host, net, false);
@@ -92,10 +101,16 @@ fn one_trial(cluster: &mut Cluster, part: &str, prefix: &str) -> serde_json::Val
         "switchover" => drop(cluster.run(&active, &["ha", "switchover"])),
         _ => drop(cluster.run(&active, &["ha", "stop", "--yes"])),
     }
+    let since = Instant::now();
+    let stays = matches!(part, "dead" | "frozen").then(|| {
+        // Asked without a pause: the pause would count.
+        while host.has(VIP) {}
+        since.elapsed()
+    });
     let said = succeeded("the load", load.wait_with_output().unwrap());
     until("the other node active", || cluster.active() == other || part == "switchover");
     match part {
-        "crash" => cluster.start(&active),
+        "crash" | "dead" => cluster.start(&active),
         "host" => {
             for net in [Net::Public, Net::Private] {
                 cluster.lab.connect(&host, net, true);
@@ -105,5 +120,5 @@ fn one_trial(cluster: &mut Cluster, part: &str, prefix: &str) -> serde_json::Val
         "stop" => drop(cluster.run(&active, &["ha", "start"])),
         _ => {}
     }
-    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    (serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}")), stays)
 }

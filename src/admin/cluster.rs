@@ -3,7 +3,8 @@
 
 use super::error::AdminError;
 use super::status::ClusterStatus;
-use crate::license::{AccountId, Millis, User};
+use crate::central::Asked;
+use crate::license::{AccountId, EntitlementChange, Millis, User};
 use async_trait::async_trait;
 use std::net::{IpAddr, SocketAddr};
 use tokio::sync::mpsc;
@@ -89,6 +90,19 @@ pub trait SyncControl: Send + Sync + 'static {
     /// Makes the account's keys, commits the approval as `actor` and registers the account with central. An unreachable
     /// central is no error: the account stays approved and registration is tried again.
     async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError>;
+
+    /// The document that central has to answer for an account; a synchronization begins with it.
+    async fn export_request(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError>;
+
+    /// Takes central's answer to that; `dry_run` only says what it would change.
+    async fn import_response(&self, document: &[u8], dry_run: bool, actor: &str) -> Result<Imported, AdminError>;
+}
+
+/// What a response of central has changed, or would.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    pub account: AccountId,
+    pub changes: Vec<EntitlementChange>,
 }
 
 /// The first administrator, password already hashed.

@@ -15,9 +15,9 @@ mod wire;
 
 pub use caller::{Caller, Peer, REQUEST_ID_KEY, on_behalf};
 pub use cluster::{
-    Check, CheckResult, ClusterControl, Deploy, DrillReport, FenceDrillReport, Initialize, Initialized, NodeDigest,
-    PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside, Switchover, SwitchoverReport,
-    SyncControl, Told,
+    Check, CheckResult, ClusterControl, Deploy, DrillReport, FenceDrillReport, Imported, Initialize, Initialized,
+    NodeDigest, PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside, Switchover,
+    SwitchoverReport, SyncControl, Told,
 };
 pub use connect::{channel, socket_channel};
 pub use error::{AdminError, EXIT_KEY, HINT_KEY, KIND_KEY, Kind, WHY_KEY};

@@ -5,6 +5,7 @@ use super::cluster::{ClusterControl, SyncControl};
 use super::error::{AdminError, Kind};
 use super::guard::{Forwarder, Guard};
 use super::listen::Incoming;
+use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::license::{Command, Outcome, State};
 use crate::pki::seal::Sealer;
 use crate::proto::admin::{
@@ -58,6 +59,9 @@ pub async fn serve(
         .await
 }
 
+/// A response of central with what is around it in the message.
+const MAX_IMPORT: usize = MAX_DOCUMENT_BYTES + 1024;
+
 impl Service {
     fn routes(&self) -> Routes {
         Routes::new(ClusterServer::new(self.clone()))
@@ -66,7 +70,7 @@ impl Service {
             .add_service(TokensServer::new(self.clone()))
             .add_service(LicensesServer::new(self.clone()))
             .add_service(InstancesServer::new(self.clone()))
-            .add_service(SyncServer::new(self.clone()))
+            .add_service(SyncServer::new(self.clone()).max_decoding_message_size(MAX_IMPORT))
             .add_service(EventsServer::new(self.clone()))
             .add_service(AlertsServer::new(self.clone()))
             .add_service(SettingsServer::new(self.clone()))

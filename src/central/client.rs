@@ -2,7 +2,7 @@
 //! node or by another one that became active, since what is sent is made only from committed state.
 
 use super::Clock;
-use super::document::{self, Der, Digest, DocumentError, Life, Response, TagUsage, Unverified, Verified};
+use super::document::{self, Body, Der, Digest, DocumentError, Life, Response, TagUsage, Unverified, Verified};
 use super::document::{LicenseTerms, RegistrationRequest, RegistrationResponse, SyncRequest, SyncResponse};
 use super::link::{Link, LinkError};
 use super::vendor_root::VendorRoot;
@@ -69,6 +69,14 @@ pub struct Synchronized {
     pub at: Millis,
 }
 
+/// A request of an account for central.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Number of the synchronization; none: the registration of the account.
+    pub seq: Option<u64>,
+    pub document: Vec<u8>,
+}
+
 /// The way from this server's accounts to central.
 pub struct Upstream {
     ledger: Arc<dyn Ledger>,
@@ -97,6 +105,10 @@ impl Upstream {
     #[must_use]
     pub const fn vendor_root(&self) -> &VendorRoot {
         &self.root
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        (self.clock)()
     }
 
     pub(super) const fn ledger(&self) -> &Arc<dyn Ledger> {
@@ -129,7 +141,7 @@ impl Upstream {
         let url = self.central_url()?;
         let request = self.registration_request(id)?;
         let response = self.link.post(&url, request).await?;
-        self.accept_registration(id, &response, actor).await
+        self.take(id, &response, actor).await
     }
 
     /// Synchronizes an account over the network: what is outstanding if something is, else a new request.
@@ -144,7 +156,9 @@ impl Upstream {
         let seq = self.outstanding(id)?.1.seq;
         let exchange = async {
             let response = self.link.post(&self.central_url()?, request).await?;
-            self.accept_sync(id, &response, actor).await
+            self.take(id, &response, actor).await?;
+            let at = self.account(id)?.sync.last_success.unwrap_or_default();
+            Ok(Synchronized { seq, at })
         };
         match exchange.await {
             Ok(done) => Ok(done),
@@ -180,6 +194,47 @@ impl Upstream {
         Ok(document::sign::<SyncRequest>(&payload, &key, Header::default())?)
     }
 
+    /// What central has to answer for an account: its registration, or the synchronization that is outstanding or begins
+    /// now. The same bytes each time.
+    ///
+    /// # Errors
+    /// When the account has nothing to ask.
+    pub async fn request(&self, id: AccountId, actor: &str) -> Result<Asked> {
+        if self.account(id)?.status == AccountStatus::Approved {
+            return Ok(Asked { seq: None, document: self.registration_request(id)? });
+        }
+        let document = self.begin_sync(id, actor).await?;
+        Ok(Asked { seq: Some(self.outstanding(id)?.1.seq), document })
+    }
+
+    /// The account that a response names, and what that account would have purchased. Checks all that is checked before
+    /// the response is taken.
+    ///
+    /// # Errors
+    /// When it is not the response to what is outstanding, or not central's.
+    pub fn preview(&self, response: &[u8]) -> Result<(AccountId, Vec<Entitlement>)> {
+        let id = self.addressee(response)?;
+        let (Command::ActivateAccount { entitlements, .. } | Command::CompleteSync { entitlements, .. }) =
+            self.check_response(id, response)?
+        else {
+            return Ok((id, Vec::new()));
+        };
+        Ok((id, entitlements))
+    }
+
+    /// The account that a response says it is for; whether that is so is checked with all the rest.
+    fn addressee(&self, response: &[u8]) -> Result<AccountId> {
+        let document = Unverified::parse(response)?;
+        let name = match document.typ() == RegistrationResponse::TYP {
+            true => document.claims::<RegistrationResponse>()?.account,
+            false => document.claims::<SyncResponse>()?.account,
+        };
+        let account = self.ledger.state().account_by_name(&name).map(|account| account.id);
+        account.ok_or_else(|| {
+            UpstreamError::Refused(format!("the response is for an account {name:?}, which is not here"))
+        })
+    }
+
     /// Takes central's response, however it came, to what is outstanding of the account.
     ///
     /// # Errors
@@ -187,13 +242,23 @@ impl Upstream {
     pub async fn accept_response(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
         let turn = self.turn(id);
         let _turn = turn.lock().await;
+        self.take(id, response, actor).await
+    }
+
+    async fn take(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
+        let command = self.check_response(id, response)?;
+        self.commit(actor, command).await.map(drop)
+    }
+
+    /// The command that takes `response` to what is outstanding of the account.
+    fn check_response(&self, id: AccountId, response: &[u8]) -> Result<Command> {
         match self.account(id)?.status {
-            AccountStatus::Approved => self.accept_registration(id, response, actor).await,
-            _ => self.accept_sync(id, response, actor).await.map(drop),
+            AccountStatus::Approved => self.check_registration(id, response),
+            _ => self.check_sync(id, response),
         }
     }
 
-    async fn accept_registration(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
+    fn check_registration(&self, id: AccountId, response: &[u8]) -> Result<Command> {
         let account = self.account(id)?;
         let (payload, ca_key) = self.registration_payload(&account)?;
         let (body, digest) = self.verify::<RegistrationResponse>(&account, response, &payload)?;
@@ -202,11 +267,10 @@ impl Upstream {
         let signer_key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
         let signer_cert = self.certify_signer(&account, &ca_chain, &ca_key, &signer_key)?;
         let entitlements = entitlements(body.entitlements);
-        let command = Command::ActivateAccount { account: id, ca_chain, signer_cert, entitlements, response: digest.0 };
-        self.commit(actor, command).await.map(drop)
+        Ok(Command::ActivateAccount { account: id, ca_chain, signer_cert, entitlements, response: digest.0 })
     }
 
-    async fn accept_sync(&self, id: AccountId, response: &[u8], actor: &str) -> Result<Synchronized> {
+    fn check_sync(&self, id: AccountId, response: &[u8]) -> Result<Command> {
         let (account, outstanding) = self.outstanding(id)?;
         let payload = self.sync_payload(&account, &outstanding);
         let (body, digest) = self.verify::<SyncResponse>(&account, response, &payload)?;
@@ -216,9 +280,7 @@ impl Upstream {
             return Err(DocumentError::Mismatch { what: "sequence number", found, expected }.into());
         }
         let entitlements = entitlements(body.entitlements);
-        self.commit(actor, Command::CompleteSync { account: id, seq, entitlements, response: digest.0 }).await?;
-        let at = self.account(id)?.sync.last_success.unwrap_or_default();
-        Ok(Synchronized { seq, at })
+        Ok(Command::CompleteSync { account: id, seq, entitlements, response: digest.0 })
     }
 
     /// Everything that can be checked of a response is checked here, before anything is proposed.

@@ -14,13 +14,14 @@ mod link;
 mod problem;
 mod records;
 mod refusal;
+pub mod schedule;
 mod scheduler;
 pub mod serve;
 mod service;
 mod store;
 mod vendor_root;
 
-pub use client::{Synchronized, Upstream, UpstreamError};
+pub use client::{Asked, Synchronized, Upstream, UpstreamError};
 pub use keys::Keys;
 pub use link::LinkError;
 pub use problem::Problem;

@@ -1,6 +1,8 @@
-//! Runs on the active node: finishes what a lost connection, a crash or a change of the active node left unfinished.
+//! Runs on the active node: begins the synchronizations whose time has come, and finishes what a lost connection, a crash
+//! or a change of the active node left unfinished.
 
 use super::client::{Upstream, UpstreamError};
+use super::schedule;
 use crate::license::{AccountId, AccountStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,11 +92,12 @@ impl SyncService {
         if state.settings().central_url.is_empty() {
             return Vec::new();
         }
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), self.upstream.now());
         let unfinished = state.accounts().filter_map(|account| {
             let work = match account.status {
                 AccountStatus::Approved => Work::Register,
                 _ if account.sync.outstanding.is_some() => Work::Synchronize,
+                _ if schedule::next(&state, account).is_some_and(|time| time <= wall) => Work::Synchronize,
                 _ => return None,
             };
             Some((account.id, work))

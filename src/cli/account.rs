@@ -5,7 +5,9 @@ use super::error::CliError;
 use super::output::{Row, cell, enum_word, print_list, print_one, text_or_none, time};
 use super::terminal::{Spinner, Yes};
 use crate::proto::admin::accounts_client::AccountsClient;
-use crate::proto::admin::{Account, AccountReasonRequest, AccountRef, ListAccountsRequest, RequestAccountRequest};
+use crate::proto::admin::{
+    Account, AccountReasonRequest, AccountRef, AccountStatus, ListAccountsRequest, RequestAccountRequest,
+};
 use clap::Subcommand;
 use std::process::ExitCode;
 
@@ -111,9 +113,17 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             let done = format!("Account {} is approved.", args.account);
             let client = context.client().await?;
             let spinner = Spinner::new("approving and registering with central");
-            client.call(named(args.account), |c, r| async move { AccountsClient::new(c).approve(r).await }).await?;
+            let named = named(args.account);
+            client.call(named.clone(), |c, r| async move { AccountsClient::new(c).approve(r).await }).await?;
+            let account = client.call(named, |c, r| async move { AccountsClient::new(c).show(r).await }).await?;
             drop(spinner);
             context.done(&done, 0);
+            if account.status() == AccountStatus::Approved {
+                context.say(
+                    "It becomes active when central has answered: by itself, once central is set and reachable, or by files, \
+                     with `licraft sync export-request`.",
+                );
+            }
         }
         Verb::Reject(args) => reject(args, context).await?,
         Verb::Deactivate(args) => deactivate(args, context).await?,

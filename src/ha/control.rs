@@ -14,11 +14,13 @@ use super::set_aside::{self, set_aside};
 use super::shared::Shared;
 use super::status::{self, Mode};
 use super::switchover;
+use super::upstream::UpstreamKeeper;
 use crate::admin::{
-    AdminError, Check, ClusterControl, ClusterStatus, Deploy, DrillReport, FenceDrillReport, Initialize, Initialized,
-    Kind, NodeDigest, PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside, Switchover,
-    SwitchoverReport, SyncControl,
+    AdminError, Check, ClusterControl, ClusterStatus, Deploy, DrillReport, FenceDrillReport, Imported, Initialize,
+    Initialized, Kind, NodeDigest, PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside,
+    Switchover, SwitchoverReport, SyncControl,
 };
+use crate::central::Asked;
 use crate::config::NodeRole;
 use crate::license::{AccountId, Command, Member, Outcome, Settings};
 use crate::pki::ca::{self, Authority};
@@ -146,6 +148,12 @@ impl Control {
 
     fn stopped_file(&self) -> PathBuf {
         self.data_dir().join("stopped")
+    }
+
+    /// The way to central, which a witness does not have.
+    fn upstream(&self) -> Result<Arc<UpstreamKeeper>, AdminError> {
+        let running = self.need_running()?;
+        running.upstream.clone().ok_or_else(|| not_active(&running))
     }
 
     fn need_kept(&self, name: &str) -> Result<(), AdminError> {
@@ -459,15 +467,19 @@ impl ClusterControl for Control {
 #[async_trait]
 impl SyncControl for Control {
     async fn sync_now(&self, account: AccountId) -> Result<(), AdminError> {
-        let running = self.need_running()?;
-        let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
-        upstream.synchronize(account).await
+        self.upstream()?.synchronize(account).await
     }
 
     async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
-        let running = self.need_running()?;
-        let upstream = running.upstream.clone().ok_or_else(|| not_active(&running))?;
-        upstream.approve(account, actor).await
+        self.upstream()?.approve(account, actor).await
+    }
+
+    async fn export_request(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError> {
+        self.upstream()?.export(account, actor).await
+    }
+
+    async fn import_response(&self, document: &[u8], dry_run: bool, actor: &str) -> Result<Imported, AdminError> {
+        self.upstream()?.import(document, dry_run, actor).await
     }
 }
 

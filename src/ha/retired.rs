@@ -9,19 +9,23 @@ use crate::admin::AdminError;
 use crate::config::{Config, NodeRole};
 use crate::license::{Settings, State};
 use crate::pki::tls::Identity as TlsIdentity;
+use crate::product::listener::{Limits, serve_tls};
 use crate::product::{self, Code, Problem};
 use crate::raft::Ledger;
 use crate::store::{Store, StoreOptions};
 use anyhow::{Context, Result};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const WHY: &str = "this node is retired; provision it afresh to use it again";
 /// Open connections are cut after this when the pages end.
 const CLOSE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The pages of a retired node.
 pub(super) struct Pages {
@@ -95,7 +99,7 @@ impl Control {
         let config = &self.shared.config;
         let cert = identity::page_key(self.data_dir()).context("the certificate of the pages")?;
         self.shared.ledger.keep(last_state(config).await?);
-        let ports = self.serve(&cert)?;
+        let ports = self.serve(&cert).await?;
         if let Some(before) = self.retired_pages.lock().replace(ports) {
             before.stop.cancel();
         }
@@ -103,7 +107,7 @@ impl Control {
         Ok(())
     }
 
-    fn serve(&self, cert: &TlsIdentity) -> Result<Pages> {
+    async fn serve(&self, cert: &TlsIdentity) -> Result<Pages> {
         let config = &self.shared.config;
         let tls = Ports::tls(cert)?;
         let pages = Pages { stop: CancellationToken::new(), tasks: TaskTracker::new() };
@@ -115,18 +119,28 @@ impl Control {
                 vip => format!("this node is retired and issues no licenses; the virtual address was {vip}"),
             },
         ));
+        let mut listeners = Vec::new();
         for (port, router) in [(config.https.product, products), (config.https.gui, self.shared.pages(None))] {
-            let listener = listen((own_address(port.ip(), config.address), port.port()).into())?;
-            let serving = product::listener::serve_tls(
-                listener,
-                tls.clone(),
-                router,
-                product::listener::Limits::default(),
-                pages.stop.child_token(),
-            );
-            pages.tasks.spawn(serving);
+            let address = (own_address(port.ip(), config.address), port.port());
+            listeners.push((listen_when_free(address.into()).await?, router));
+        }
+        for (listener, router) in listeners {
+            pages.tasks.spawn(serve_tls(listener, tls.clone(), router, Limits::default(), pages.stop.child_token()));
         }
         Ok(pages)
+    }
+}
+
+/// The running part has let go of its ports a moment ago.
+async fn listen_when_free(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let until = Instant::now() + CLOSE;
+    loop {
+        match listen(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+            }
+            listening => return listening,
+        }
     }
 }
 

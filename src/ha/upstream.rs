@@ -1,7 +1,7 @@
 //! The way to central, made anew when the imported vendor root changes.
 
-use crate::admin::{AdminError, Kind};
-use crate::central::{SyncService, Upstream, UpstreamError, VendorRoot};
+use crate::admin::{AdminError, Imported, Kind};
+use crate::central::{Asked, SyncService, Upstream, UpstreamError, VendorRoot};
 use crate::license::AccountId;
 use crate::pki::seal::Sealer;
 use crate::product::Clock;
@@ -82,9 +82,32 @@ impl UpstreamKeeper {
     }
 
     /// # Errors
-    /// See [`UpstreamError`]. An unreachable central is none: the account stays approved and is tried again.
+    /// See [`UpstreamError`].
+    pub async fn export(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError> {
+        self.get()?.request(account, actor).await.map_err(|e| not_exchanged("nothing was exported", e))
+    }
+
+    /// Takes a response of central, or only says what that would change.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; nothing has changed then.
+    pub async fn import(&self, response: &[u8], dry_run: bool, actor: &str) -> Result<Imported, AdminError> {
+        let refused = |e| not_exchanged("the response was not taken, and nothing has changed", e);
+        let upstream = self.get()?;
+        let (account, entitlements) = upstream.preview(response).map_err(refused)?;
+        let changes = self.ledger.state().entitlement_changes(account, &entitlements);
+        if !dry_run {
+            upstream.accept_response(account, response, actor).await.map_err(refused)?;
+        }
+        Ok(Imported { account, changes })
+    }
+
+    /// # Errors
+    /// See [`UpstreamError`]. That central is not reached or not set is none: the account stays approved, and is registered
+    /// later, over the network or by files.
     pub async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
         match self.get()?.approve_account(account, actor).await {
+            Err(UpstreamError::NoCentral) => Ok(()),
             Err(error) if error.may_pass() => {
                 tracing::warn!(%error, account = account.0, "central did not answer; the registration is tried again");
                 Ok(())
@@ -95,12 +118,17 @@ impl UpstreamKeeper {
 }
 
 fn failed(what: &str, error: UpstreamError) -> AdminError {
+    not_exchanged(&format!("the account was not {what}"), error)
+}
+
+fn not_exchanged(what: &str, error: UpstreamError) -> AdminError {
     let kind = match &error {
         UpstreamError::AccountUnknown(_) => Kind::NotFound,
         UpstreamError::Status { .. } | UpstreamError::NoCentral => Kind::State,
         UpstreamError::Propose(inner) => return inner.clone().into(),
         UpstreamError::Link(link) if link.may_pass() => Kind::Unreachable,
+        UpstreamError::Response(_) => Kind::Invalid,
         _ => Kind::State,
     };
-    AdminError::new(kind, format!("the account was not {what}")).because(error.to_string())
+    AdminError::new(kind, what).because(error.to_string())
 }

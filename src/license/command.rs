@@ -183,6 +183,11 @@ pub enum Command {
         instance: InstanceId,
         to: VirtualAccountId,
     },
+
+    SetSyncSchedule {
+        account: AccountId,
+        schedule: Schedule,
+    },
 }
 
 /// What a registered product may ask for.

@@ -14,6 +14,7 @@ mod image;
 mod limits;
 mod names;
 mod outcome;
+mod preview;
 mod records;
 mod state;
 
@@ -21,5 +22,6 @@ pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp
 pub use ids::*;
 pub use limits::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
+pub use preview::EntitlementChange;
 pub use records::*;
 pub use state::{Changes, State};

@@ -3,6 +3,7 @@
 use super::ids::*;
 use super::{EVENT_BLOCK, MAX_EVENTS};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// Counters and cluster-wide facts: one record.
@@ -97,6 +98,69 @@ impl AccountKeys {
     pub const SIGNER_KEY_CONTEXT: &str = "account signer key";
 }
 
+/// When an account synchronizes by itself, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Schedule {
+    Off,
+    /// At this minute of each day.
+    Daily {
+        minute: u16,
+    },
+    /// 0 is Monday.
+    Weekly {
+        weekday: u8,
+        minute: u16,
+    },
+    /// The 1st to the 28th, which each month has.
+    Monthly {
+        day: u8,
+        minute: u16,
+    },
+}
+
+impl Default for Schedule {
+    /// In the night to Sunday: often enough that no account becomes overdue after one failure.
+    fn default() -> Self {
+        Self::Weekly { weekday: 6, minute: 120 }
+    }
+}
+
+impl Schedule {
+    const WEEKDAYS: [&str; 7] = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
+
+    /// Whether there is such a day and such a minute.
+    #[must_use]
+    pub const fn is_sound(self) -> bool {
+        match self {
+            Self::Off => true,
+            Self::Daily { minute } => minute < 1440,
+            Self::Weekly { weekday, minute } => weekday < 7 && minute < 1440,
+            Self::Monthly { day, minute } => day >= 1 && day <= 28 && minute < 1440,
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minute = match *self {
+            Self::Off => return f.write_str("only when asked"),
+            Self::Daily { minute } => {
+                f.write_str("daily")?;
+                minute
+            }
+            Self::Weekly { weekday, minute } => {
+                write!(f, "on {}", Self::WEEKDAYS.get(usize::from(weekday)).unwrap_or(&"no day"))?;
+                minute
+            }
+            Self::Monthly { day, minute } => {
+                write!(f, "on day {day} of each month")?;
+                minute
+            }
+        };
+        write!(f, " at {:02}:{:02} UTC", minute / 60, minute % 60)
+    }
+}
+
 /// Where synchronization with central stands, per account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncState {
@@ -114,6 +178,9 @@ pub struct SyncState {
     pub overdue: bool,
     /// Product instances that central last heard of; an account is deleted only when this is 0.
     pub reported_instances: u64,
+    pub schedule: Schedule,
+    /// When `schedule` was set.
+    pub scheduled_since: Millis,
 }
 
 impl SyncState {

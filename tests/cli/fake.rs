@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use licraft::admin::*;
+use licraft::central::Asked;
 use licraft::license::{self, *};
 use licraft::pki::seal::Sealer;
 use licraft::raft::{Ledger, ProposeError};
@@ -237,6 +238,20 @@ impl SyncControl for Central {
         let reason = "central does not answer".into();
         self.commit("sync", Command::FailSync { account, seq, reason }).await?;
         Err(AdminError::new(Kind::Unreachable, "central does not answer").hint("look at `licraft settings get`"))
+    }
+    async fn export_request(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError> {
+        self.commit(actor, Command::BeginSync { account }).await?;
+        let seq = self.0.state().account(account).map(|account| account.sync.seq);
+        Ok(Asked { seq, document: b"a request".to_vec() })
+    }
+    async fn import_response(&self, document: &[u8], _: bool, _: &str) -> Result<Imported, AdminError> {
+        if document != b"a response" {
+            return Err(AdminError::new(Kind::Invalid, "the response was not taken").because("not a licraft document"));
+        }
+        let account = self.0.state().accounts().next().unwrap().id;
+        let (tag, name) = ("ENH".to_owned(), "UC Manager Enhanced".to_owned());
+        let change = EntitlementChange { tag, name, new: false, purchased: 10, purchased_after: 12, in_use: 14 };
+        Ok(Imported { account, changes: vec![change] })
     }
     async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
         let keys = AccountKeys {

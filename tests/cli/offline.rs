@@ -75,9 +75,6 @@ const COMMANDS: &[&str] = &[
 /// Names that are reserved but not built, as users would type them.
 const RESERVED: &[&str] = &[
     "license tag",
-    "sync schedule",
-    "sync export-request F",
-    "sync import-response F --dry-run",
     "cert show",
     "user list",
     "api-client list",

@@ -170,6 +170,37 @@ fn events_alerts_sync_settings_doctor() {
     let status = json(&node, &["sync", "status"]);
     assert_eq!(status[0]["alerts"], "Synchronization Failed");
     assert_eq!(status[0]["reason"], "central does not answer");
+    let said = table(&node, &["sync", "schedule"]);
+    assert!(said.contains("on Sundays at 02:00 UTC"), "{said}");
+    let daily = json(&node, &["sync", "schedule", "--every", "daily", "--at", "03:30"]);
+    assert_eq!(daily[0]["schedule"], "daily at 03:30 UTC");
+    assert!(daily[0]["next_synchronization"].is_string(), "{daily}");
+    let monthly = json(&node, &["sync", "schedule", "--account", "TEST", "--every", "monthly", "--on", "15"]);
+    assert_eq!(monthly[0]["schedule"], "on day 15 of each month at 02:00 UTC");
+    assert!(json(&node, &["sync", "schedule", "--every", "off"])[0]["next_synchronization"].is_null());
+    for wrong in
+        [&["--every", "weekly", "--on", "someday"][..], &["--every", "monthly", "--on", "31"], &["--at", "24:00"]]
+    {
+        node.run(&[&["sync", "schedule"], wrong].concat()).code(2);
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let said = table(&node, &["sync", "export-request", &file("request")]);
+    assert!(said.starts_with("The request for the synchronization 1 of account TEST is in "), "{said}");
+    assert_eq!(std::fs::read(file("request")).unwrap(), b"a request");
+    node.run(&["sync", "export-request", &file("request")]).code(1);
+    node.run(&["sync", "export-request", &file("other"), "--account", "nobody"]).code(1);
+    assert!(!std::path::Path::new(&file("other")).exists(), "an empty file was left");
+    std::fs::write(file("response"), "a response").unwrap();
+    let said = table(&node, &["sync", "import-response", &file("response"), "--dry-run"]);
+    assert!(said.contains("UC Manager Enhanced") && said.contains("Nothing is changed yet."), "{said}");
+    assert_eq!(json(&node, &["sync", "import-response", &file("response")])[0]["balance_after"], -2);
+    assert!(
+        stderr(&node.run(&["sync", "import-response", &file("request")]).code(1)).contains("not a licraft document")
+    );
+    node.run(&["sync", "import-response", &file("nothing")]).code(1);
+
     let alert = json(&node, &["alert", "list"])[0].clone();
     assert_eq!(alert["kind"], "synchronization-failed");
     let source = alert["source"].as_str().unwrap();

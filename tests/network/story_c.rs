@@ -16,6 +16,9 @@ fn retired(cluster: &mut Cluster, node: &str) {
         assert!(!cluster.folder(node).join("data").join(key).exists(), "{node} still has {key}");
     }
     assert!(cluster.refused(node, &["ha", "start"]).contains("this node is retired"));
+    if node != WITNESS {
+        shown(cluster, node);
+    }
     cluster.terminate(node);
     cluster.start(node);
     cluster.status(node, "a retired node after a restart", |s| s["cluster"] == "retired");

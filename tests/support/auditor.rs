@@ -46,6 +46,7 @@ struct AccountModel {
     reported: u64,
     due: Option<u64>,
     failed: bool,
+    schedule: Schedule,
 }
 
 struct TokenModel {
@@ -309,6 +310,17 @@ impl Auditor {
                 ensure(self.account_of(from) == target, Reason::Invalid)?;
                 self.instances.get_mut(&instance.0).unwrap().va = to.0;
             }
+            Command::SetSyncSchedule { account, schedule } => {
+                let (day_exists, minute) = match *schedule {
+                    Schedule::Off => (true, 0),
+                    Schedule::Daily { minute } => (true, minute),
+                    Schedule::Weekly { weekday, minute } => ((0..=6).contains(&weekday), minute),
+                    Schedule::Monthly { day, minute } => ((1..=28).contains(&day), minute),
+                };
+                let account = self.accounts.get_mut(&account.0).ok_or(Reason::NotFound)?;
+                ensure(day_exists && minute < 24 * 60, Reason::Invalid)?;
+                account.schedule = *schedule;
+            }
         }
         Ok(Outcome::Done)
     }
@@ -331,6 +343,7 @@ impl Auditor {
             reported: 0,
             due: None,
             failed: false,
+            schedule: Schedule::default(),
         };
         self.accounts.insert(id, account);
         Ok(Outcome::Created(id))

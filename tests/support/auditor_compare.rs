@@ -38,6 +38,7 @@ impl Auditor {
             same("default virtual account", model.default_va, account.default_va.0)?;
             same("synchronization", model.seq, account.sync.seq)?;
             same("due", model.due, account.sync.due.map(|d| d.0))?;
+            same("schedule", model.schedule, account.sync.schedule)?;
             let frozen = account.sync.outstanding.as_ref();
             let frozen = frozen.map(|o| (o.seq, o.usage.iter().cloned().collect(), o.instances));
             same("frozen usage", model.outstanding.clone(), frozen)?;

@@ -21,6 +21,17 @@ pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..length)
 }
 
+/// Sound ones, and some with a day or a minute that there is not.
+fn some_schedule(step: &Step) -> Schedule {
+    let (day, minute) = ((step.n % 9) as u8, if step.n == 7 { 1440 } else { 61 });
+    match step.a % 4 {
+        0 => Schedule::Off,
+        1 => Schedule::Daily { minute },
+        2 => Schedule::Weekly { weekday: day, minute },
+        _ => Schedule::Monthly { day: day * 4, minute },
+    }
+}
+
 fn pick<T>(things: Vec<T>, n: usize) -> Option<T> {
     let len = things.len();
     things.into_iter().nth(n % len.max(1))
@@ -110,7 +121,8 @@ impl Rig {
         let account = self.any_account(step.a);
         let sync = self.state.account(account).map(|a| a.sync.clone()).unwrap_or_default();
         let seq = if step.n == 0 { sync.seq.saturating_sub(1) } else { sync.seq + u64::from(step.n == 11) };
-        match step.b % 4 {
+        match step.b % 5 {
+            4 => Command::SetSyncSchedule { account, schedule: some_schedule(step) },
             0 => Command::BeginSync { account },
             1 => Command::FailSync { account, seq, reason: format!("reason {}", step.n % 2) },
             _ if sync.outstanding.is_none() && step.n > 2 => Command::BeginSync { account },

@@ -77,7 +77,7 @@ fn message(state: &State, account: &crate::license::Account) -> Account {
         changed_ms: account.changed_at.0,
         instances: account.instances,
         default_virtual_account: state.virtual_account(account.default_va).map(|v| v.name.clone()).unwrap_or_default(),
-        sync: Some(sync_status(account)),
+        sync: Some(sync_status(state, account)),
     }
 }
 

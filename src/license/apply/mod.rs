@@ -109,6 +109,7 @@ impl Apply<'_> {
             Command::Numbered { instance, number, digest, action } => self.numbered(*instance, *number, digest, action),
             Command::RemoveInstance { instance } => self.remove_instance(*instance),
             Command::TransferInstance { instance, to } => self.transfer_instance(*instance, *to),
+            Command::SetSyncSchedule { account, schedule } => self.set_sync_schedule(*account, *schedule),
         }
     }
 

@@ -98,6 +98,23 @@ impl Apply<'_> {
         Ok(Outcome::Done)
     }
 
+    pub fn set_sync_schedule(&mut self, id: AccountId, schedule: Schedule) -> Done {
+        self.account(id)?;
+        if !schedule.is_sound() {
+            return Err(refuse(
+                Reason::Invalid,
+                "A schedule needs a weekday or a day from 1 to 28, and a time of the day.",
+            ));
+        }
+        let now = self.now;
+        self.change_account(id, |account| {
+            account.sync.schedule = schedule;
+            account.sync.scheduled_since = now;
+        });
+        self.inform(id, "sync-schedule", format!("The account synchronizes {schedule}."));
+        Ok(Outcome::Done)
+    }
+
     /// Accounts whose synchronization became overdue by now, some at a time.
     pub fn mark_overdue(&mut self) {
         for _ in 0..OVERDUE_PER_APPLY {

@@ -1,0 +1,53 @@
+//! What a response of central would change, before it is taken.
+
+use super::*;
+use std::collections::BTreeMap;
+
+/// The purchased quantity of one license, before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntitlementChange {
+    pub tag: String,
+    pub name: String,
+    /// Whether the account did not know the license before.
+    pub new: bool,
+    /// In force at the state's time, in all virtual accounts together.
+    pub purchased: u64,
+    pub purchased_after: u64,
+    pub in_use: u64,
+}
+
+impl State {
+    /// What taking `entitlements` as all that is purchased would change for an account, by tag. A license that stays as
+    /// it is, is left out; one that is not named has nothing any more.
+    #[must_use]
+    pub fn entitlement_changes(&self, account: AccountId, entitlements: &[Entitlement]) -> Vec<EntitlementChange> {
+        let mut changes: BTreeMap<&str, EntitlementChange> = BTreeMap::new();
+        for license in self.licenses(account) {
+            let pools = || self.virtual_accounts(account).filter_map(|va| self.pool(va.id, license.id));
+            let change = EntitlementChange {
+                tag: license.tag.clone(),
+                name: license.name.clone(),
+                new: false,
+                purchased: pools().map(|pool| pool.purchased_at(self.now())).sum(),
+                purchased_after: 0,
+                in_use: pools().map(|pool| pool.in_use).sum(),
+            };
+            changes.insert(&license.tag, change);
+        }
+        for entitlement in entitlements {
+            let change = changes.entry(&entitlement.tag).or_insert_with(|| EntitlementChange {
+                tag: entitlement.tag.clone(),
+                name: String::new(),
+                new: true,
+                purchased: 0,
+                purchased_after: 0,
+                in_use: 0,
+            });
+            change.name.clone_from(&entitlement.name);
+            let in_force = entitlement.terms.iter().filter(|term| term.in_force(self.now()));
+            change.purchased_after = in_force.map(|term| term.quantity).sum();
+        }
+        let changed = |change: &EntitlementChange| change.new || change.purchased != change.purchased_after;
+        changes.into_values().filter(changed).collect()
+    }
+}
