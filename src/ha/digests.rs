@@ -71,9 +71,10 @@ pub(super) async fn mark(replica: Arc<Replica>, store: StoreHandle, stop: Cancel
         let serving = replica.guard().serving_until().is_some();
         last = last.filter(|_| serving);
         let (company, index) = (company(&replica), applied(&replica));
+        // Not as soon as it is active: then products come back, and have the processor.
+        let before = last.get_or_insert_with(|| Mark { index, at: Instant::now() });
         let newest = store.digests().borrow().back().map(|digest| digest.index);
-        let due = last.as_ref().is_none_or(|last| last.another_is_due(index, newest, &company));
-        if serving && !company.is_empty() && due {
+        if serving && !company.is_empty() && before.another_is_due(index, newest, &company) {
             let command = Command::DigestMark { nonce: u64::from_le_bytes(random::bytes()) };
             match replica.ledger().propose(random::u128(), "cluster", command).await {
                 Ok(_) => last = Some(Mark { index: applied(&replica), at: Instant::now() }),
@@ -87,7 +88,7 @@ pub(super) async fn mark(replica: Arc<Replica>, store: StoreHandle, stop: Cancel
     }
 }
 
-/// When the last digest was taken, and after which entry.
+/// When the last digest was taken, and after which entry; at first, when this node became active.
 struct Mark {
     index: u64,
     at: Instant,
