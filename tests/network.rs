@@ -5,8 +5,13 @@
 
 #[path = "network/cluster.rs"]
 mod cluster;
+#[allow(dead_code, reason = "the store's tests use more of it")]
+#[path = "store/disk.rs"]
+mod disk;
 #[path = "network/lab.rs"]
 mod lab;
+#[path = "store/mount.rs"]
+mod mount;
 #[path = "network/observer.rs"]
 mod observer;
 

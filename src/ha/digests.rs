@@ -28,6 +28,8 @@ const ENTRIES: u64 = 10_000;
 const SHORTEST: Duration = Duration::from_secs(60);
 /// All have reported a digest within this.
 const TAKES: Duration = Duration::from_secs(10);
+/// So long a node that is outvoted stays for the others to hear of its digest, so that they can say why it is gone.
+const HEARD: Duration = Duration::from_millis(1_500);
 /// After this one is due even if less has changed.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -143,6 +145,7 @@ impl Compare {
                 Agreement::Outvoted { index } => {
                     tracing::error!(index, "a majority of the nodes has another state than this one, which stops");
                     self.leave().await;
+                    tokio::time::sleep(HEARD).await;
                     self.teller.tell(Finding::Outvoted { index });
                     return;
                 }

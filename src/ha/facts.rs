@@ -52,7 +52,7 @@ impl Control {
         let config = &self.shared.config;
         let state = self.shared.ledger.state();
         let mut facts = Facts {
-            mode: self.mode_without_running(),
+            mode: Mode::Running,
             this_node: config.name.clone(),
             this_id: 0,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -68,9 +68,12 @@ impl Control {
             differing: Vec::new(),
             conflict: None,
             stranded: None,
-            halted: self.halted(),
+            halted: None,
         };
+        // Only then is the disk asked, which may hang while the node runs.
         let Some(running) = running else {
+            facts.mode = self.mode_without_running();
+            facts.halted = self.halted();
             if let Ok(file) = NodeFile::load(self.data_dir()) {
                 facts.this_id = file.node_id;
                 facts.epoch = file.epoch_counter;
@@ -78,7 +81,6 @@ impl Control {
             return facts;
         };
         let role = running.replica.roles().borrow().clone();
-        facts.mode = Mode::Running;
         facts.this_id = running.replica.options().node_id;
         facts.epoch = running.identity.file.epoch_counter;
         facts.members = self.answers(running);

@@ -3,6 +3,8 @@
 use super::cluster::{Cluster, PRIMARY, SECONDARY, VIP, WITNESS, until};
 use super::lab::{Net, succeeded};
 use super::observer::Observer;
+use super::{disk, mount};
+use std::sync::{Arc, Mutex};
 
 #[test]
 fn a_killed_node_is_replaced_and_comes_back_as_standby() {
@@ -235,4 +237,54 @@ fn a_flapping_link_leaves_one_holder() {
         assert_eq!(cluster.host(node).has(VIP), node == holder, "{node}, while {holder} holds it");
     }
     assert!(observer.end().longest_double.is_zero(), "two live holders");
+}
+
+#[test]
+fn a_node_whose_disk_hangs_hands_over_and_comes_back_when_that_is_over() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), Arc::new(Mutex::new(disk::Disk::default())));
+    let Some(_mounted) = mount::mount(&disk, dir.path()) else { return };
+    let Some(mut cluster) = Cluster::alone() else { return };
+    std::fs::create_dir_all(cluster.folder(SECONDARY)).unwrap();
+    std::os::unix::fs::symlink(dir.path(), cluster.folder(SECONDARY).join("data")).unwrap();
+    cluster.add(SECONDARY);
+    cluster.add(WITNESS);
+    cluster.licensed();
+    cluster.register("router-1");
+    cluster.run(PRIMARY, &["ha", "switchover"]);
+    cluster.held_by(SECONDARY, SECONDARY);
+    let observer = Observer::start(&cluster);
+    // Each operation on it waits from here on.
+    let hung = disk.lock().unwrap();
+    cluster.request("router-1", 3);
+    let shown = |s: &serde_json::Value| {
+        let action = &s["failed_actions"][0];
+        action["node"] == SECONDARY && action["why"].as_str().unwrap_or_default().contains("passed no barrier")
+    };
+    cluster.status(PRIMARY, "what failed", |s| s["vip"]["holder"] == PRIMARY && shown(s));
+    drop(hung);
+    cluster.normal();
+    cluster.held_by(SECONDARY, PRIMARY);
+    assert_eq!(cluster.in_use(PRIMARY), 3);
+    observer.end().one_by_one(&[SECONDARY, PRIMARY]);
+}
+
+#[test]
+fn a_node_whose_own_ports_do_not_answer_hands_over() {
+    let Some(mut cluster) = Cluster::deployed(VIP) else { return };
+    cluster.licensed();
+    cluster.register("router-1");
+    // What it asks itself goes over the loopback.
+    let primary = cluster.host(PRIMARY);
+    primary.nft("add table inet wall");
+    primary.nft("add chain inet wall in { type filter hook input priority 0; }");
+    primary.nft("add rule inet wall in iifname lo tcp dport 443 drop");
+    cluster.held_by(SECONDARY, SECONDARY);
+    cluster.event(
+        SECONDARY,
+        "primary-node cannot serve (its own port 443 does not answer); handing over to secondary-node",
+    );
+    cluster.request("router-1", 2);
+    primary.nft("delete table inet wall");
+    cluster.normal();
+    cluster.held_by(PRIMARY, SECONDARY);
 }
