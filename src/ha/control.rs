@@ -2,6 +2,7 @@
 
 use super::deploy;
 use super::epoch;
+use super::facts::whole_ms;
 use super::halt::HALTED;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
@@ -282,7 +283,7 @@ impl ClusterControl for Control {
         progress.step("Opening pairing for one node...");
         let hash = ca::certificate_key(ca.cert_der()).map_err(internal)?.hash();
         let code = self.shared.codes.lock().open(&hash);
-        let life = u64::try_from(CODE_LIFE.as_millis()).unwrap_or(u64::MAX);
+        let life = whole_ms(CODE_LIFE);
         Ok(PairingCode {
             code: code.to_string(),
             expires: (self.shared.clock)().plus(life),
@@ -512,7 +513,7 @@ pub(super) fn internal(error: impl std::fmt::Display) -> AdminError {
     AdminError::new(Kind::Internal, "this node could not do it").because(format!("{error:#}"))
 }
 
-fn sync_folder(path: &std::path::Path) -> std::io::Result<()> {
+pub(super) fn sync_folder(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::File::open(path)?.sync_all()
 }
 

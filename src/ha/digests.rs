@@ -1,15 +1,14 @@
 //! The replicas compare their states: the active node has all take a digest at one place of the log from time to time, and
 //! each looks whether the others have its own.
 
-use super::address::event;
 use super::control::{Control, commit};
-use super::failed::Failed;
+use super::failed::{Failed, Unrecorded};
 use super::finding::{Finding, Teller};
 use super::leave::fresh;
 use super::running::Running;
 use super::switchover::released;
 use crate::admin::{AdminError, FailedAction, NodeDigest};
-use crate::license::{Command, Millis, Severity};
+use crate::license::{Command, Millis};
 use crate::pki::random;
 use crate::product::Clock;
 use crate::raft::{Agreement, CAUGHT_UP_WITHIN, PeerStatus, Replica};
@@ -129,27 +128,35 @@ pub(super) struct Compare {
 }
 
 impl Compare {
-    /// Until it is found that a majority has another state than this node; then it hands over and tells that.
+    /// Until it is found that a majority has another state than this node; then it serves no more and tells that.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut since: Option<Millis> = None;
+        let mut unrecorded = Unrecorded::default();
         while !stop.is_cancelled() {
             match self.replica.agreement() {
                 Agreement::Equal => {
                     since = None;
+                    unrecorded.forget();
                     self.failed.set("digests", Vec::new());
                 }
-                Agreement::Differs { index, .. } => {
+                Agreement::Differs { index, peers } => {
                     let at = *since.get_or_insert_with(|| (self.clock)());
-                    self.note(at, index).await;
+                    if let Some(message) = self.note(at, index, &self.replica.names(&peers)) {
+                        unrecorded.put(message);
+                    }
                 }
                 Agreement::Outvoted { index } => {
                     tracing::error!(index, "a majority of the nodes has another state than this one, which stops");
                     self.leave().await;
-                    tokio::time::sleep(HEARD).await;
-                    self.teller.tell(Finding::Outvoted { index });
+                    self.replica.guard().bar();
+                    tokio::select! {
+                        () = tokio::time::sleep(HEARD) => self.teller.tell(Finding::Outvoted { index }),
+                        () = stop.cancelled() => {}
+                    }
                     return;
                 }
             }
+            unrecorded.record(&self.replica, "replicas-differ").await;
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = stop.cancelled() => {}
@@ -157,8 +164,8 @@ impl Compare {
         }
     }
 
-    async fn note(&self, at: Millis, index: u64) {
-        let names = self.replica.differing();
+    /// Shows that these nodes differ; gives what the events will say, when that is new.
+    fn note(&self, at: Millis, index: u64, names: &[String]) -> Option<String> {
         let action = |name: &String| FailedAction {
             at,
             node: name.clone(),
@@ -170,13 +177,11 @@ impl Compare {
             ),
         };
         if !self.failed.set("digests", names.iter().map(action).collect()) {
-            return;
+            return None;
         }
         let message = format!("the data of {} and {} differs after entry {index:X}", self.name, names.join(" and "));
         tracing::error!(message, "the replicas differ");
-        if self.replica.guard().serving_until().is_some() {
-            event(&*self.replica.ledger(), Severity::Major, "replicas-differ", message).await;
-        }
+        Some(message)
     }
 
     /// Hands over, if this node is active, to one that has the data of the majority.

@@ -2,6 +2,7 @@
 //! before.
 
 use super::control::{Control, not_active, wait_serving};
+use super::facts::whole_ms;
 use super::leave::{self, fresh};
 use super::running::Running;
 use super::{fence, switchover};
@@ -72,21 +73,18 @@ impl Control {
         };
         let off = began.elapsed();
         progress.step(format!("{other} is off; licenses are served without it. Waiting until it is back..."));
-        if !self
-            .until(BACK, |peer| peer.voter && fresh(peer) && peer.behind.is_some_and(|b| b <= CAUGHT_UP_WITHIN))
-            .await
-        {
-            return Err(AdminError::new(
-                Kind::ClusterState,
-                format!("{other} was fenced, but is not back after {} minutes", BACK.as_secs() / 60),
-            )
-            .hint("start it; it gets its vote back by itself then"));
+        let is_back =
+            |peer: &PeerStatus| peer.voter && fresh(peer) && peer.behind.is_some_and(|n| n <= CAUGHT_UP_WITHIN);
+        if !self.until(BACK, is_back).await {
+            let what = format!("{other} was fenced, but is not back after {} minutes", BACK.as_secs() / 60);
+            return Err(
+                AdminError::new(Kind::ClusterState, what).hint("start it; it gets its vote back by itself then")
+            );
         }
         let back = began.elapsed();
         progress.step(format!("{other} is back and votes again."));
         let digests = self.equal_digests().await?;
-        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-        Ok(FenceDrillReport { fenced: other, off_ms: ms(off), back_ms: ms(back), digests })
+        Ok(FenceDrillReport { fenced: other, off_ms: whole_ms(off), back_ms: whole_ms(back), digests })
     }
 
     async fn fence_other(&self, progress: &Progress) -> Result<(String, Instant), AdminError> {

@@ -4,7 +4,7 @@
 //! which that node goes on alone; whoever comes back from the old one gives way to it.
 
 use super::finding::{Finding, Teller};
-use super::identity::{IdentityError, NodeFile, NodeIdentity, remove_leftover, write_whole};
+use super::identity::{IdentityError, NodeFile, NodeIdentity, read_whole, remove_leftover, write_whole};
 use super::set_aside::{FOLDER, Keep, STORE, keep};
 use crate::license::{Command, Severity};
 use crate::pki::random;
@@ -124,19 +124,9 @@ async fn set_aside(data_dir: &Path, change: &Change, store: Keep) -> Result<()> 
 /// When it cannot be carried out; it is tried again at the next start.
 pub(super) async fn finish(data_dir: &Path) -> Result<()> {
     let path = data_dir.join(CHANGE);
-    let Some(change) = load::<Change>(&path)? else { return Ok(()) };
+    let Some(change) = read_whole::<Change>(&path)? else { return Ok(()) };
     tracing::warn!(epoch = change.epoch_counter, why = change.why, "going to another epoch");
     change.carry_out(data_dir).await.with_context(|| format!("going to epoch {}", change.epoch_counter))
-}
-
-fn load<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, IdentityError> {
-    match std::fs::read(path) {
-        Ok(json) => serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(|e| IdentityError::Damaged { path: path.to_owned(), why: e.to_string() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(IdentityError::Io { what: "reading", path: path.to_owned(), source }),
-    }
 }
 
 /// Another node that was promoted while this one was: neither knows what the other has granted.
@@ -152,7 +142,7 @@ pub struct Conflict {
 
 impl Conflict {
     pub(super) fn load(data_dir: &Path) -> Result<Option<Self>, IdentityError> {
-        load(&data_dir.join(CONFLICT))
+        read_whole(&data_dir.join(CONFLICT))
     }
 }
 
@@ -237,7 +227,7 @@ impl Past {
 /// When it cannot be noted.
 pub(super) fn note_epoch(data_dir: &Path, file: &NodeFile) -> Result<()> {
     let folder = data_dir.join(FOLDER);
-    let mut all: Vec<Past> = load(&folder.join(PAST))?.unwrap_or_default();
+    let mut all: Vec<Past> = read_whole(&folder.join(PAST))?.unwrap_or_default();
     let now = Past::of(file);
     if !all.contains(&now) {
         std::fs::create_dir_all(&folder)?;
@@ -252,7 +242,7 @@ pub(super) fn note_epoch(data_dir: &Path, file: &NodeFile) -> Result<()> {
 /// # Errors
 /// When that cannot be read.
 pub(super) fn was_in(data_dir: &Path, file: &NodeFile, epoch: Epoch) -> Result<bool, IdentityError> {
-    let all: Vec<Past> = load(&data_dir.join(FOLDER).join(PAST))?.unwrap_or_default();
+    let all: Vec<Past> = read_whole(&data_dir.join(FOLDER).join(PAST))?.unwrap_or_default();
     let there = Past { epoch_counter: epoch.counter, epoch_id: format!("{:032x}", epoch.id), ..Past::of(file) };
     Ok(all.contains(&there))
 }
@@ -283,7 +273,7 @@ pub(super) fn raise_incarnation(data_dir: &Path, why: &str) -> Result<(), Identi
 
 /// Why the incarnation is to be raised, if it is.
 pub(super) fn to_be_raised(data_dir: &Path) -> Option<String> {
-    load(&data_dir.join(RAISE)).ok().flatten()
+    read_whole(&data_dir.join(RAISE)).ok().flatten()
 }
 
 /// Raises the incarnation and records why, where [`raise_incarnation`] asks for it.

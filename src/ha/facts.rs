@@ -101,16 +101,15 @@ impl Control {
 
 fn peer_answer(peer: &PeerStatus) -> Option<Answer> {
     let contact = peer.last_contact.filter(|age| *age < PEER_FRESH)?;
-    let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     Some(Answer {
         version: peer.version.clone().unwrap_or_default(),
         term: peer.last_applied.map_or(0, |id| id.term),
         // A report is up to half a second old; what the peer acknowledged meanwhile is newer.
         index: peer.last_applied.max(peer.matched).map_or(0, |id| id.index),
-        write_lag_ms: peer.write_lag.map(ms),
-        flush_lag_ms: peer.flush_lag.map(ms),
-        replay_lag_ms: peer.replay_lag.map(ms),
-        contact_ms: ms(contact),
+        write_lag_ms: peer.write_lag.map(whole_ms),
+        flush_lag_ms: peer.flush_lag.map(whole_ms),
+        replay_lag_ms: peer.replay_lag.map(whole_ms),
+        contact_ms: whole_ms(contact),
         connected_since: None,
     })
 }
@@ -135,5 +134,10 @@ fn host_of(address: &str) -> String {
 
 fn millis(at: SystemTime) -> Millis {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Millis(whole_ms(since))
+}
+
+/// In milliseconds, as people and programs are told.
+pub(super) fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

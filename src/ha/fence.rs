@@ -4,15 +4,13 @@
 //! It promotes only where a promotion can lose nothing. Of two that lost each other the one that led goes first; the other
 //! one's turn comes when the first one's command has ended in any case, and they never come together after that.
 
-use super::address::event;
 use super::control::Control;
-use super::failed::Failed;
+use super::failed::{Failed, Unrecorded};
 use super::finding::{Finding, Teller};
 use super::promote::Standing;
 use super::running::Running;
 use crate::admin::{FailedAction, Progress, rfc3339};
 use crate::config::Fence;
-use crate::license::Severity;
 use crate::product::Clock;
 use crate::raft::Replica;
 use crate::store::NodeInfo;
@@ -48,7 +46,7 @@ impl Watch {
     /// Tells when the other node is off.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut turn = None;
-        let mut unrecorded = None;
+        let mut unrecorded = Unrecorded::default();
         while !stop.is_cancelled() {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -57,7 +55,7 @@ impl Watch {
             let Some(peer) = lost(&self.replica) else {
                 turn = None;
                 self.failed.set("fence", Vec::new());
-                self.record(&mut unrecorded).await;
+                unrecorded.record(&self.replica, "failed-action").await;
                 continue;
             };
             let me = self.replica.options().node_id;
@@ -80,7 +78,7 @@ impl Watch {
                 // It may have come back meanwhile.
                 Ok(()) if lost(&self.replica).is_some() => self.teller.tell(Finding::Fenced(peer.name)),
                 Ok(()) => {}
-                Err(error) => unrecorded = Some(self.failed_to(&peer.name, &format!("{error:#}"))),
+                Err(error) => unrecorded.put(self.failed_to(&peer.name, &format!("{error:#}"))),
             }
         }
     }
@@ -93,15 +91,6 @@ impl Watch {
         let what = format!("fencing {peer}");
         self.failed.set("fence", vec![FailedAction { at, node: name.clone(), what, why }]);
         format!("{name} could not fence {peer} at {}: {error}", rfc3339(at))
-    }
-
-    /// Records what failed, as soon as this node is the one that can.
-    async fn record(&self, unrecorded: &mut Option<String>) {
-        if self.replica.guard().serving_until().is_some()
-            && let Some(message) = unrecorded.take()
-        {
-            event(&*self.replica.ledger(), Severity::Major, "failed-action", message).await;
-        }
     }
 }
 

@@ -233,6 +233,20 @@ pub(super) fn write_whole(data_dir: &Path, name: &str, content: &impl Serialize)
         .map_err(|source| IdentityError::Io { what: "writing", path, source })
 }
 
+/// Reads what [`write_whole`] wrote; none when nothing is there.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub(super) fn read_whole<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, IdentityError> {
+    match std::fs::read(path) {
+        Ok(json) => serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|e| IdentityError::Damaged { path: path.to_owned(), why: e.to_string() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(IdentityError::Io { what: "reading", path: path.to_owned(), source }),
+    }
+}
+
 /// Removes a file, if it is there.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! A node that its cluster has retired. It has lost the keys of the cluster, shows what it knows on its own address, and
 //! changes nothing.
 
-use super::control::{Control, internal};
+use super::control::{Control, internal, sync_folder};
 use super::identity::{self, IdentityError, NodeFile, NodeIdentity};
 use super::ports::{Ports, listen, own_address};
 use super::set_aside;
@@ -62,7 +62,7 @@ impl Control {
                 tracing::error!(error = format!("{error:#}"), "this node will show no pages");
             }
         }
-        std::fs::write(self.retired_file(), b"").map_err(internal)?;
+        std::fs::write(self.retired_file(), b"").and_then(|()| sync_folder(self.data_dir())).map_err(internal)?;
         self.stop_running(WHY).await;
         self.stay_retired().await.map_err(internal)
     }

@@ -63,8 +63,8 @@ pub(super) fn free_name(data_dir: &Path, now: Millis) -> String {
     names.find(|name| !taken(name)).unwrap_or(time)
 }
 
-/// Keeps all that is in `data_dir`, but the files in `without`, under `name`, and leaves it in its place but for the store, if that is moved. A
-/// repetition after a crash goes on from there; done before: no change.
+/// Keeps all that is in `data_dir`, but the files in `without`, under `name`, and leaves it in its place but for the store,
+/// if that is moved. A repetition after a crash goes on from there; done before: no change.
 ///
 /// # Errors
 /// When something cannot be copied; nothing has changed then.

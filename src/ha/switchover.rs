@@ -1,6 +1,7 @@
 //! The planned change of the active node, and the gap that clients saw.
 
 use super::control::{internal, not_active};
+use super::facts::whole_ms;
 use super::running::Running;
 use super::shared::Shared;
 use crate::admin::{AdminError, Check, CheckResult, Kind, Progress, Switchover, SwitchoverReport};
@@ -64,7 +65,7 @@ pub async fn switchover(
         Some(seen) => seen,
         None => gap,
     };
-    let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+    let gap_ms = whole_ms(gap);
     Ok(Some(SwitchoverReport { from: running.identity.file.name.clone(), to: target.info.name, gap_ms }))
 }
 

@@ -341,9 +341,17 @@ impl Replica {
     /// The names of the members whose state differs from that here.
     #[must_use]
     pub fn differing(&self) -> Vec<String> {
-        let Agreement::Differs { peers, .. } = self.agreement() else { return Vec::new() };
+        match self.agreement() {
+            Agreement::Differs { peers, .. } => self.names(&peers),
+            Agreement::Equal | Agreement::Outvoted { .. } => Vec::new(),
+        }
+    }
+
+    /// The names of these members.
+    #[must_use]
+    pub fn names(&self, ids: &[u64]) -> Vec<String> {
         let members = self.membership().members();
-        peers.iter().filter_map(|id| members.get(id)).map(|info| info.name.clone()).collect()
+        ids.iter().filter_map(|id| members.get(id)).map(|info| info.name.clone()).collect()
     }
 
     /// The newest vote of this node.
