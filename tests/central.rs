@@ -215,13 +215,12 @@ fn entitle(service: &Service, tag: &str, quantity: u64) {
 /// A fresh on-prem server that knows where central is.
 fn server(uid: &str, url: &str) -> Arc<Memory> {
     let ledger = Memory::new();
-    let administrator = User {
-        name: "admin".into(),
-        role: Role::SystemAdministrator,
-        password_hash: "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into(),
-        must_change: false,
-        created: Millis(0),
-    };
+    let administrator = User::new(
+        "admin".into(),
+        Role::SystemAdministrator,
+        "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo".into(),
+        false,
+    );
     ledger.must(Command::Initialize { server_uid: uid.into(), administrator });
     point_at(&ledger, url);
     ledger
@@ -648,14 +647,14 @@ async fn a_site_cannot_pass_for_central_nor_another_vendor_for_ours() {
     for chain in &chains {
         let header = Header::default().with_chain(chain.iter().map(Vec::as_slice));
         let forged = document::sign::<SyncResponse>(&document::payload(&body), &key, header).unwrap();
-        let error = scene.node.accept_response(scene.account, &forged, "admin").await.unwrap_err();
+        let error = scene.node.import(&forged, false, "admin").await.unwrap_err();
         assert!(matches!(error, UpstreamError::Response(_)), "{error}");
     }
     assert_eq!(purchased(&scene.ledger, scene.account, "BASE"), 10);
-    scene.node.accept_response(scene.account, &genuine, "admin").await.unwrap();
+    scene.node.import(&genuine, false, "admin").await.unwrap();
     // The response to an older request is refused by its digest.
     scene.node.begin_sync(scene.account, "admin").await.unwrap();
-    let error = scene.node.accept_response(scene.account, &genuine, "admin").await.unwrap_err();
+    let error = scene.node.import(&genuine, false, "admin").await.unwrap_err();
     assert!(error.to_string().contains("another request"), "{error}");
 }
 
@@ -692,7 +691,7 @@ async fn files_carry_the_same_bytes() {
     let (status, _, error) = central_cli(&scene.central.home(), &args);
     assert_eq!(status, 0, "{error}");
     assert_eq!(std::fs::read(&response_file).unwrap(), online);
-    scene.node.accept_response(by_file, &online, "admin").await.unwrap();
+    scene.node.import(&online, false, "admin").await.unwrap();
     assert_eq!(scene.ledger.state().account(by_file).unwrap().status, AccountStatus::Active);
 
     let (status, _, error) = central_cli(&scene.central.home(), &args);
@@ -751,7 +750,7 @@ async fn a_central_killed_after_it_acknowledged_has_lost_nothing() {
         }
         if let Some((request, response)) = &last {
             assert_eq!(post(&central.url, &root, request).await.unwrap(), *response, "before {seq}");
-            upstream.accept_response(account, response, "admin").await.unwrap();
+            upstream.import(response, false, "admin").await.unwrap();
         }
         let request = upstream.begin_sync(account, "admin").await.unwrap();
         let response = post(&central.url, &root, &request).await.unwrap();

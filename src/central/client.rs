@@ -7,7 +7,8 @@ use super::document::{LicenseTerms, RegistrationRequest, RegistrationResponse, S
 use super::link::{Link, LinkError};
 use super::vendor_root::VendorRoot;
 use crate::license::{
-    Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, MAX_TEXT, Millis, Outcome, SyncOutstanding,
+    Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, EntitlementChange, MAX_TEXT, Millis, Outcome,
+    SyncOutstanding,
 };
 use crate::pki::ca::{self, Authority, Leaf, Purpose};
 use crate::pki::jws::{Algorithm, Header, SigningKey};
@@ -207,21 +208,6 @@ impl Upstream {
         Ok(Asked { seq: Some(self.outstanding(id)?.1.seq), document })
     }
 
-    /// The account that a response names, and what that account would have purchased. Checks all that is checked before
-    /// the response is taken.
-    ///
-    /// # Errors
-    /// When it is not the response to what is outstanding, or not central's.
-    pub fn preview(&self, response: &[u8]) -> Result<(AccountId, Vec<Entitlement>)> {
-        let id = self.addressee(response)?;
-        let (Command::ActivateAccount { entitlements, .. } | Command::CompleteSync { entitlements, .. }) =
-            self.check_response(id, response)?
-        else {
-            return Ok((id, Vec::new()));
-        };
-        Ok((id, entitlements))
-    }
-
     /// The account that a response says it is for; whether that is so is checked with all the rest.
     fn addressee(&self, response: &[u8]) -> Result<AccountId> {
         let document = Unverified::parse(response)?;
@@ -235,14 +221,31 @@ impl Upstream {
         })
     }
 
-    /// Takes central's response, however it came, to what is outstanding of the account.
+    /// Takes central's response, however it came, to what is outstanding of the account that it names; or, on a dry run,
+    /// only checks all of it. Gives the account and what changes of its entitlements.
     ///
     /// # Errors
-    /// When it is not the response to that, or not central's.
-    pub async fn accept_response(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
+    /// When it is not the response to that, or not central's; nothing has changed then.
+    pub async fn import(
+        &self,
+        response: &[u8],
+        dry_run: bool,
+        actor: &str,
+    ) -> Result<(AccountId, Vec<EntitlementChange>)> {
+        let id = self.addressee(response)?;
         let turn = self.turn(id);
         let _turn = turn.lock().await;
-        self.take(id, response, actor).await
+        let command = self.check_response(id, response)?;
+        let changes = match &command {
+            Command::ActivateAccount { entitlements, .. } | Command::CompleteSync { entitlements, .. } => {
+                self.ledger.state().entitlement_changes(id, entitlements)
+            }
+            _ => Vec::new(),
+        };
+        if !dry_run {
+            self.commit(actor, command).await?;
+        }
+        Ok((id, changes))
     }
 
     async fn take(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {

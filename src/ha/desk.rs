@@ -12,12 +12,15 @@ use crate::raft::Ledger;
 use parking_lot::Mutex;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 use tonic::Status;
 
 /// Longest name of a node: a DNS label (RFC 1035, 2.3.4), as in the node file.
 const MAX_NAME: usize = 63;
+/// What a wrong code costs before it is answered: nothing to a person who mistyped.
+const AFTER_WRONG_CODE: Duration = Duration::from_secs(1);
 
 /// The desk of a data node that leads.
 #[derive(Clone)]
@@ -74,7 +77,12 @@ impl join::Desk for JoinDesk {
         let (public, cluster) = addresses(&request).map_err(Status::invalid_argument)?;
         let _turn = self.turn.lock().await;
         self.check_name(&request)?;
-        self.codes.lock().check(&request, &exporter).map_err(|e| Status::permission_denied(e.to_string()))?;
+        let checked = self.codes.lock().check(&request, &exporter);
+        if let Err(error) = checked {
+            // Under the turn: whoever guesses on many connections waits for each of them.
+            tokio::time::sleep(AFTER_WRONG_CODE).await;
+            return Err(Status::permission_denied(error.to_string()));
+        }
         let node_id = self.fresh_id();
         let now = (self.clock)();
         let member = Member {

@@ -93,12 +93,7 @@ impl UpstreamKeeper {
     /// See [`UpstreamError`]; nothing has changed then.
     pub async fn import(&self, response: &[u8], dry_run: bool, actor: &str) -> Result<Imported, AdminError> {
         let refused = |e| not_exchanged("the response was not taken, and nothing has changed", e);
-        let upstream = self.get()?;
-        let (account, entitlements) = upstream.preview(response).map_err(refused)?;
-        let changes = self.ledger.state().entitlement_changes(account, &entitlements);
-        if !dry_run {
-            upstream.accept_response(account, response, actor).await.map_err(refused)?;
-        }
+        let (account, changes) = self.get()?.import(response, dry_run, actor).await.map_err(refused)?;
         Ok(Imported { account, changes })
     }
 

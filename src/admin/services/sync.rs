@@ -4,7 +4,7 @@ use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
 use crate::admin::{Imported, find, wire};
 use crate::central::{self, Asked};
-use crate::license::{self, Account, Command, Schedule, State};
+use crate::license::{self, Account, AccountId, Command, Schedule, State};
 use crate::proto::admin::{
     AccountRef, EntitlementChange, ExportRequestReply, ImportResponseReply, ImportResponseRequest, ScheduleRequest,
     SyncEvery, SyncSchedule, SyncStatus, SyncStatusReply, sync_server,
@@ -16,10 +16,7 @@ impl sync_server::Sync for Service {
     async fn now(&self, request: Request<AccountRef>) -> Result<Response<SyncStatus>, Status> {
         let account = find::account(&self.state(), &request.get_ref().account)?.id;
         self.parts.sync.sync_now(account).await?;
-        let state = self.state();
-        let account = state.account(account);
-        let account = account.ok_or_else(|| AdminError::new(Kind::NotFound, "the account was deleted meanwhile"))?;
-        Ok(Response::new(sync_status(&state, account)))
+        Ok(Response::new(self.sync_status(account)?))
     }
 
     async fn status(&self, request: Request<AccountRef>) -> Result<Response<SyncStatusReply>, Status> {
@@ -36,10 +33,7 @@ impl sync_server::Sync for Service {
         let id = find::account(&self.state(), &asked.account)?.id;
         let schedule = schedule(&asked.schedule.unwrap_or_default())?;
         self.change(&call, Command::SetSyncSchedule { account: id, schedule }).await?;
-        let state = self.state();
-        let account = state.account(id);
-        let account = account.ok_or_else(|| AdminError::new(Kind::NotFound, "the account was deleted meanwhile"))?;
-        Ok(Response::new(sync_status(&state, account)))
+        Ok(Response::new(self.sync_status(id)?))
     }
 
     async fn export_request(&self, request: Request<AccountRef>) -> Result<Response<ExportRequestReply>, Status> {
@@ -68,6 +62,15 @@ impl sync_server::Sync for Service {
             in_use: change.in_use,
         };
         Ok(Response::new(ImportResponseReply { account, changes: changes.into_iter().map(change).collect() }))
+    }
+}
+
+impl Service {
+    fn sync_status(&self, account: AccountId) -> Result<SyncStatus, AdminError> {
+        let state = self.state();
+        let account = state.account(account);
+        let account = account.ok_or_else(|| AdminError::new(Kind::NotFound, "the account was deleted meanwhile"))?;
+        Ok(sync_status(&state, account))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::admin::{ClusterState, ClusterStatus, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, rfc3339};
 use crate::gui::App;
-use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page};
+use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page, see_other};
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
@@ -189,6 +189,9 @@ struct AvailabilityPage {
 }
 
 pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+    if viewer.retired {
+        return see_other("/");
+    }
     let status = app.context.cluster.status().await;
     let state = app.context.ledger.state();
     let name = |id| state.member(id).map_or_else(|| format!("node {id}"), |m| m.name.clone());
