@@ -26,8 +26,7 @@ fn run(state: &mut State, command: Command) -> Outcome {
 
 fn prepared() -> (State, Digest32) {
     let mut state = State::default();
-    let (name, role) = ("admin".to_owned(), Role::SystemAdministrator);
-    let administrator = User { name, role, password_hash: "x".into(), must_change: false, created: Millis(0) };
+    let administrator = User::new("admin".to_owned(), Role::SystemAdministrator, "x".into(), false);
     run(&mut state, Command::Initialize { server_uid: "bench".into(), administrator });
     let (name, requested_by) = ("Bench".to_owned(), "admin".to_owned());
     let (smart_account, virtual_account) = ("Smart".into(), "Virtual".into());

@@ -110,6 +110,7 @@ fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pag
             ledger: shared.ledger.clone(),
             cluster: control.clone(),
             retired: served.is_none(),
+            clock: shared.clock.clone(),
             serving: Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some())),
             vip_url: Arc::new(move || vip_url(&shared)),
         }),

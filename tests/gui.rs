@@ -15,7 +15,7 @@ use licraft::license::*;
 use licraft::product::listener::Peer;
 use licraft::raft::{Ledger, ProposeError};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
 
@@ -171,6 +171,8 @@ struct Gui {
     ledger: Arc<Alone>,
     cluster: Arc<Cluster>,
     serving: Arc<AtomicBool>,
+    /// Milliseconds since [`NOW`].
+    later: Arc<AtomicU64>,
 }
 
 /// Cheap to check: the pages take the parameters from the hash.
@@ -181,13 +183,7 @@ fn weak_hash(password: &str) -> String {
 }
 
 fn user(name: &str, must_change: bool) -> User {
-    User {
-        name: name.into(),
-        role: Role::SystemAdministrator,
-        password_hash: weak_hash(PASSWORD),
-        must_change,
-        created: NOW,
-    }
+    User::new(name.into(), Role::SystemAdministrator, weak_hash(PASSWORD), must_change)
 }
 
 impl Gui {
@@ -197,22 +193,28 @@ impl Gui {
 
     /// On a node that serves, or on a retired one.
     fn on(retired: bool) -> Self {
-        let ledger = Arc::new(Alone(Mutex::default()));
+        let gui = Self::over(Arc::new(Alone(Mutex::default())), retired);
+        gui.done(Command::Initialize { server_uid: "5eed".into(), administrator: user("admin", false) });
+        let settings = Settings { vip: vec!["10.0.0.12".into()], ..Settings::default() };
+        gui.done(Command::SetSettings { settings });
+        gui
+    }
+
+    /// On a node with this ledger.
+    fn over(ledger: Arc<Alone>, retired: bool) -> Self {
         let cluster = Arc::new(Cluster(Mutex::new(normal())));
         let serving = Arc::new(AtomicBool::new(!retired));
-        let asked = serving.clone();
+        let (asked, later) = (serving.clone(), Arc::<AtomicU64>::default());
+        let clock = later.clone();
         let router = router(GuiContext {
             ledger: ledger.clone(),
             cluster: cluster.clone(),
             serving: Arc::new(move || asked.load(Ordering::Relaxed)),
             retired,
+            clock: Arc::new(move || NOW.plus(clock.load(Ordering::Relaxed))),
             vip_url: Arc::new(|| Some("https://10.0.0.12:8443".into())),
         });
-        let gui = Self { router, ledger, cluster, serving };
-        gui.done(Command::Initialize { server_uid: "5eed".into(), administrator: user("admin", false) });
-        let settings = Settings { vip: vec!["10.0.0.12".into()], ..Settings::default() };
-        gui.done(Command::SetSettings { settings });
-        gui
+        Self { router, ledger, cluster, serving, later }
     }
 
     fn done(&self, command: Command) -> u64 {
@@ -627,11 +629,15 @@ async fn a_standalone_server_has_no_cluster_page_but_an_invitation() {
 async fn a_retired_node_shows_what_it_has_and_says_on_each_page_that_it_is_retired() {
     let gui = Gui::on(true);
     gui.fill("router-1");
-    gui.done(Command::PutUser { user: user("ann", true) });
+    gui.done(Command::CreateUser { user: user("ann", true) });
     gui.cluster.0.lock().unwrap().cluster = ClusterState::Retired;
     let cookie = gui.sign_in("admin", PASSWORD).await;
     for path in PAGES {
         let page = gui.get(path, &cookie).await;
+        if path == "/high-availability" {
+            assert_eq!((page.status(), page.header(LOCATION)), (StatusCode::SEE_OTHER, "/"), "there is no such page");
+            continue;
+        }
         assert_eq!(page.status(), StatusCode::OK, "{path}");
         page.says("This node is retired and read-only.");
         assert!(!page.0.body().contains("href=\"/high-availability\""), "{path} has a widget");
@@ -641,6 +647,28 @@ async fn a_retired_node_shows_what_it_has_and_says_on_each_page_that_it_is_retir
     let cookie = gui.sign_in("ann", PASSWORD).await;
     assert_eq!(gui.get("/", &cookie).await.status(), StatusCode::OK);
     assert_eq!(gui.get("/readyz", "").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_session_outlives_the_active_node_and_ends_when_idle_or_disabled() {
+    let gui = Gui::new();
+    gui.done(Command::CreateUser { user: user("ann", false) });
+    let cookie = gui.sign_in("ann", PASSWORD).await;
+    // The next active node knows it from the ledger alone.
+    let other = Gui::over(gui.ledger.clone(), false);
+    assert_eq!(other.get("/", &cookie).await.status(), StatusCode::OK);
+    other.later.store(SESSION_IDLE - 1, Ordering::Relaxed);
+    assert_eq!(other.get("/", &cookie).await.status(), StatusCode::OK);
+    other.later.store(SESSION_LIFE, Ordering::Relaxed);
+    assert_eq!(other.get("/", &cookie).await.header(LOCATION), "/sign-in");
+
+    let cookie = gui.sign_in("ann", PASSWORD).await;
+    gui.done(Command::ChangeUser { name: "ann".into(), change: UserChange::Disabled(true) });
+    assert_eq!(gui.get("/", &cookie).await.header(LOCATION), "/sign-in");
+    let answer = gui.try_sign_in("ann", PASSWORD).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    answer.says("This user is disabled; ask an administrator.");
+    gui.try_sign_in("ann", "wrong password").await.says("The user name or the password is wrong.");
 }
 
 #[tokio::test]
@@ -685,7 +713,7 @@ async fn a_node_that_does_not_serve_says_so_and_who_does() {
 #[tokio::test]
 async fn a_first_password_must_be_changed_before_anything_else() {
     let gui = Gui::new();
-    gui.done(Command::PutUser { user: user("new", true) });
+    gui.done(Command::CreateUser { user: user("new", true) });
     let cookie = gui.sign_in("new", PASSWORD).await;
     let other = gui.sign_in("new", PASSWORD).await;
     for path in PAGES.iter().filter(|p| **p != "/password") {

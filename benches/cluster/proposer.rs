@@ -87,13 +87,7 @@ async fn done(ledger: &dyn Ledger, command: Command) -> Result<Outcome> {
 
 /// An account with one license and a token.
 async fn seed(ledger: &dyn Ledger) -> Result<()> {
-    let administrator = User {
-        name: "admin".into(),
-        role: Role::SystemAdministrator,
-        password_hash: "-".into(),
-        must_change: true,
-        created: now(),
-    };
+    let administrator = User::new("admin".into(), Role::SystemAdministrator, "-".into(), true);
     done(ledger, Command::Initialize { server_uid: "ab".repeat(16), administrator }).await?;
     let text = |s: &str| s.to_owned();
     let request = Command::RequestAccount {

@@ -53,7 +53,7 @@ impl Caller {
             Peer::Node { name, witness } => {
                 let actor = metadata.get_bin(ACTOR_KEY).and_then(|v| v.to_bytes().ok());
                 let actor = actor.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-                let role = metadata.get(ROLE_KEY).and_then(|v| v.to_str().ok()).and_then(role_named);
+                let role = metadata.get(ROLE_KEY).and_then(|v| v.to_str().ok()).and_then(Role::named);
                 match (actor, role) {
                     (Some(actor), Some(role)) => {
                         let role = if *witness { Role::ReadOnly } else { role };
@@ -72,19 +72,6 @@ pub fn request_id(metadata: &MetadataMap) -> Result<u128, AdminError> {
     value.to_str().ok().and_then(|text| u128::from_str_radix(text, 16).ok()).ok_or_else(|| {
         AdminError::new(Kind::Invalid, format!("`{REQUEST_ID_KEY}` must be up to 32 hexadecimal digits"))
     })
-}
-
-/// How much a role may do, as a rank.
-pub fn rank(role: Role) -> u8 {
-    match role {
-        Role::ReadOnly => 0,
-        Role::SystemOperator => 1,
-        Role::SystemAdministrator => 2,
-    }
-}
-
-fn role_named(name: &str) -> Option<Role> {
-    [Role::ReadOnly, Role::SystemOperator, Role::SystemAdministrator].into_iter().find(|r| r.as_str() == name)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Before any service: establishes the caller, checks the role, and passes calls that need the active node on to it.
 
-use super::caller::{ACTOR_KEY, Caller, Peer, ROLE_KEY, rank};
+use super::caller::{ACTOR_KEY, Caller, Peer, ROLE_KEY};
 use super::error::{AdminError, Kind};
-use crate::license::Role;
+use crate::license::{Action, Role};
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -118,10 +118,12 @@ fn admit(request: &mut Request) -> Result<Way, AdminError> {
             .hint("run `licraft ha deploy` on the active node first"));
     }
     let anywhere = service == "Cluster" && !matches!(method, "Remove" | "StandDown");
-    let needed = needed_role(service, method);
-    if rank(caller.role) < rank(needed) {
+    let action = action(service, method);
+    if !caller.role.may(action) {
+        let roles = Role::ALL.into_iter().filter(|role| role.is_for_server() && role.may(action));
+        let roles: Vec<&str> = roles.map(|role| role.as_str()).collect();
         return Err(AdminError::new(Kind::Denied, format!("{} may not do this", caller.actor))
-            .because(format!("it needs the role {needed}, and the caller has {}", caller.role))
+            .because(format!("it needs the role {}, and the caller has {}", roles.join(" or "), caller.role))
             .hint(match peer {
                 Peer::Node { witness: true, .. } => "run this on a data node: a witness is trusted with no change",
                 _ => "use an identity with that role",
@@ -137,14 +139,22 @@ fn split(path: &str) -> (&str, &str) {
     (service.rsplit('.').next().unwrap_or(service), method)
 }
 
-/// The least role for a call. What is not listed needs an administrator.
-fn needed_role(service: &str, method: &str) -> Role {
+/// What a call does. One that is not listed is taken for the gravest.
+fn action(service: &str, method: &str) -> Action {
     match (service, method) {
-        (_, "List" | "ListSetAside" | "Show" | "Status" | "Get" | "History" | "Check") => Role::ReadOnly,
-        ("Accounts" | "VirtualAccounts" | "Tokens" | "Licenses" | "Instances" | "Sync" | "Alerts", _) => {
-            Role::SystemOperator
-        }
-        _ => Role::SystemAdministrator,
+        ("Audit", _) => Action::ReadAudit,
+        (_, "List" | "ListSetAside" | "Show" | "Status" | "Get" | "History" | "Check") => Action::Look,
+        ("Accounts", _) => Action::ManageAccounts,
+        ("VirtualAccounts", _) => Action::ManageVirtualAccounts,
+        ("Tokens", _) => Action::ManageTokens,
+        ("Licenses", _) => Action::ManageLicenses,
+        ("Instances", _) => Action::ManageInstances,
+        ("Sync", _) => Action::Synchronize,
+        ("Alerts", _) => Action::AcknowledgeAlerts,
+        ("ApiClients", _) => Action::ManageApiClients,
+        ("Users", _) => Action::ManageUsers,
+        ("Settings", _) => Action::ManageSettings,
+        _ => Action::ManageCluster,
     }
 }
 
@@ -174,16 +184,17 @@ mod tests {
 
     #[test]
     fn reading_is_for_all_and_the_cluster_for_administrators() {
-        for (path, role) in [
-            ("/licraft.admin.Tokens/List", Role::ReadOnly),
-            ("/licraft.admin.Tokens/Create", Role::SystemOperator),
-            ("/licraft.admin.Cluster/Status", Role::ReadOnly),
-            ("/licraft.admin.Cluster/Stop", Role::SystemAdministrator),
-            ("/licraft.admin.Settings/Set", Role::SystemAdministrator),
-            ("/licraft.admin.Later/Anything", Role::SystemAdministrator),
+        for (path, wanted) in [
+            ("/licraft.admin.Tokens/List", Action::Look),
+            ("/licraft.admin.Tokens/Create", Action::ManageTokens),
+            ("/licraft.admin.Cluster/Status", Action::Look),
+            ("/licraft.admin.Cluster/Stop", Action::ManageCluster),
+            ("/licraft.admin.Settings/Set", Action::ManageSettings),
+            ("/licraft.admin.Audit/Export", Action::ReadAudit),
+            ("/licraft.admin.Later/Anything", Action::ManageCluster),
         ] {
             let (service, method) = split(path);
-            assert_eq!(needed_role(service, method), role, "{path}");
+            assert_eq!(action(service, method), wanted, "{path}");
         }
     }
 

@@ -7,12 +7,14 @@ use super::guard::{Forwarder, Guard};
 use super::listen::Incoming;
 use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::license::{Command, Outcome, State};
+use crate::pki::passwords::Passwords;
 use crate::pki::seal::Sealer;
 use crate::proto::admin::{
-    accounts_server::AccountsServer, alerts_server::AlertsServer, cluster_server::ClusterServer,
-    doctor_server::DoctorServer, events_server::EventsServer, instances_server::InstancesServer,
-    licenses_server::LicensesServer, settings_server::SettingsServer, sync_server::SyncServer,
-    tokens_server::TokensServer, virtual_accounts_server::VirtualAccountsServer,
+    accounts_server::AccountsServer, alerts_server::AlertsServer, api_clients_server::ApiClientsServer,
+    audit_server::AuditServer, cluster_server::ClusterServer, doctor_server::DoctorServer, events_server::EventsServer,
+    instances_server::InstancesServer, licenses_server::LicensesServer, settings_server::SettingsServer,
+    sync_server::SyncServer, tokens_server::TokensServer, users_server::UsersServer,
+    virtual_accounts_server::VirtualAccountsServer,
 };
 use crate::raft::Ledger;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Service {
     pub(super) parts: Arc<Parts>,
+    pub(super) passwords: Passwords,
 }
 
 /// Answers calls that come in over `incoming` until `stop` is done; open calls are then finished first.
@@ -50,7 +53,7 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
     let guard = Guard::new(parts.forwarder.clone());
-    let service = Service { parts: Arc::new(parts) };
+    let service = Service::new(parts);
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .layer(guard)
@@ -63,6 +66,11 @@ pub async fn serve(
 const MAX_IMPORT: usize = MAX_DOCUMENT_BYTES + 1024;
 
 impl Service {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), passwords: Passwords::default() }
+    }
+
     fn routes(&self) -> Routes {
         Routes::new(ClusterServer::new(self.clone()))
             .add_service(AccountsServer::new(self.clone()))
@@ -74,6 +82,9 @@ impl Service {
             .add_service(EventsServer::new(self.clone()))
             .add_service(AlertsServer::new(self.clone()))
             .add_service(SettingsServer::new(self.clone()))
+            .add_service(UsersServer::new(self.clone()))
+            .add_service(ApiClientsServer::new(self.clone()))
+            .add_service(AuditServer::new(self.clone()))
             .add_service(DoctorServer::new(self.clone()))
     }
 

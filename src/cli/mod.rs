@@ -3,6 +3,8 @@
 mod account;
 mod agent;
 mod alert;
+mod api_client;
+mod audit;
 mod central;
 mod checks;
 mod client;
@@ -19,12 +21,14 @@ mod license;
 mod links;
 mod node;
 mod output;
+mod password;
 mod place;
 mod settings;
 mod stream;
 mod sync;
 mod terminal;
 mod token;
+mod user;
 mod version;
 mod virtual_account;
 
@@ -71,6 +75,9 @@ enum Command {
     Event(event::Args),
     Alert(alert::Args),
     Settings(settings::Args),
+    User(user::Args),
+    ApiClient(api_client::Args),
+    Audit(audit::Args),
     Doctor(doctor::Args),
     Central(central::Args),
     Agent(agent::Args),
@@ -82,13 +89,7 @@ enum Command {
     #[command(hide = true)]
     Cert(Later),
     #[command(hide = true)]
-    User(Later),
-    #[command(hide = true)]
-    ApiClient(Later),
-    #[command(hide = true)]
     AdminIdentity(Later),
-    #[command(hide = true)]
-    Audit(Later),
     #[command(hide = true)]
     Backup(Later),
     #[command(hide = true)]
@@ -172,10 +173,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Settings(args) => block_on(settings::run(args, &context)),
         Command::Doctor(_) => block_on(doctor::run(&context)),
         Command::Cert(later) => Err(later.refuse("cert", "`licraft settings set host-common-name NAME`")),
-        Command::User(later) => Err(later.refuse("user", "`licraft init` makes the first administrator")),
-        Command::ApiClient(later) => Err(later.refuse("api-client", "the commands here with `-o json`")),
+        Command::User(args) => block_on(user::run(args, &context)),
+        Command::ApiClient(args) => block_on(api_client::run(args, &context)),
+        Command::Audit(args) => block_on(audit::run(args, &context)),
         Command::AdminIdentity(later) => Err(later.refuse("admin-identity", "the admin socket on a node")),
-        Command::Audit(later) => Err(later.refuse("audit", "`licraft event list`")),
         Command::Backup(later) => Err(later.refuse("backup", "a standby: `licraft ha provision-standby`")),
         Command::Clock(later) => Err(later.refuse("clock", "setting the machine's clock right")),
     }

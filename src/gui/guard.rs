@@ -12,7 +12,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use std::sync::Arc;
-use std::time::Instant;
 use url::form_urlencoded::byte_serialize;
 
 /// The prefix binds the cookie to this host, to TLS and to the path `/`; the browser enforces it.
@@ -92,12 +91,7 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
 /// Who sends this request, by its session cookie.
 pub fn viewer(app: &App, headers: &HeaderMap, touch: bool) -> Option<Viewer> {
     let token = session_token(headers)?;
-    let name = app.sessions.user(token, touch, Instant::now())?;
-    let user = app.context.ledger.state().user(&name).cloned();
-    let Some(user) = user.filter(|u| app.sessions.confirm(token, u)) else {
-        app.sessions.end(token);
-        return None;
-    };
+    let user = app.sessions.user(token, touch)?;
     Some(Viewer { user, token: token.to_owned(), retired: app.context.retired })
 }
 

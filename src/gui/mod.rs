@@ -1,8 +1,6 @@
 //! The browser pages: server-rendered, read-only but for one's own password, on the node that serves.
 //!
-//! Sessions are kept in the memory of this node, so people sign in again after the active node changed; replicated
-//! sessions are a later step. A node that does not serve answers every page with 503, and says who does; a
-//! retired one shows what it knew.
+//! A node that does not serve answers every page with 503, and says who does; a retired one shows what it knew.
 
 mod assets;
 mod attempts;
@@ -10,18 +8,18 @@ mod form;
 mod guard;
 mod list;
 mod pages;
-mod passwords;
 mod sessions;
 mod sign_in;
 mod view;
 
 use crate::admin::ClusterControl;
+use crate::pki::passwords::Passwords;
+use crate::product::Clock;
 use crate::raft::Ledger;
 use attempts::Attempts;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use passwords::Passwords;
 use sessions::Sessions;
 use std::sync::Arc;
 
@@ -34,6 +32,7 @@ pub struct GuiContext {
     pub serving: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Whether the cluster has retired this node: then it shows what it has, whoever serves.
     pub retired: bool,
+    pub clock: Clock,
     /// Base URL of the pages at the virtual address, as in `https://10.0.0.12:8443`; None without one.
     pub vip_url: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
@@ -55,12 +54,8 @@ struct App {
 /// The routes of the GUI port. Requests carry a [`crate::product::listener::Peer`] extension, as
 /// [`crate::product::listener::serve_tls`] adds it. Only for TLS: the session cookie is never sent without.
 pub fn router(context: GuiContext) -> Router {
-    let app = Arc::new(App {
-        context,
-        sessions: Sessions::default(),
-        attempts: Attempts::default(),
-        passwords: Passwords::default(),
-    });
+    let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
+    let app = Arc::new(App { context, sessions, attempts: Attempts::default(), passwords: Passwords::default() });
     let signed_in = Router::new()
         .route("/", get(pages::overview))
         .route("/high-availability", get(pages::availability))

@@ -77,7 +77,7 @@ mod tests {
     use crate::admin::{ClusterControl, Initialize};
     use crate::config::Config;
     use crate::ha::shared::Shared;
-    use crate::license::{Millis, Role, User};
+    use crate::license::{Role, User};
     use crate::product::wall_clock;
     use tokio::sync::mpsc::unbounded_channel;
 
@@ -97,13 +97,7 @@ mod tests {
         let (findings, _found) = unbounded_channel();
         let control = Control::new(Shared::new(config(dir.path()), wall_clock(), None, findings));
         let password_hash = "never signs in".to_owned();
-        let administrator = User {
-            name: "admin".into(),
-            role: Role::SystemAdministrator,
-            password_hash,
-            must_change: true,
-            created: Millis(0),
-        };
+        let administrator = User::new("admin".into(), Role::SystemAdministrator, password_hash, true);
         control.initialize(Initialize { administrator }).await.unwrap();
         let before = control.current().unwrap().identity.clone();
         control.stop_running("for the test").await;

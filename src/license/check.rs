@@ -106,6 +106,19 @@ impl State {
         for license in self.licenses.values().filter(|l| self.account(l.account).is_none()) {
             found.push(format!("License {} belongs to no account.", license.id));
         }
+        for user in self.users() {
+            let gone = user.accounts.iter().any(|id| self.account(*id).is_none())
+                || user.virtual_accounts.iter().any(|id| self.virtual_account(*id).is_none());
+            if gone {
+                found.push(format!("User {} administers what does not exist.", user.name));
+            }
+        }
+        for client in self.api_clients.values().filter(|c| self.account(c.account).is_none()) {
+            found.push(format!("API client {} belongs to no account.", client.id));
+        }
+        for session in self.sessions.values().filter(|s| self.user(&s.user).is_none_or(|u| u.disabled)) {
+            found.push(format!("A session is \"{}\"'s, who may not sign in.", session.user));
+        }
         for token in self.tokens.values().filter(|t| self.virtual_account(t.va).is_none()) {
             found.push(format!("Token {} belongs to no virtual account.", token.id));
         }
@@ -129,6 +142,16 @@ impl State {
         differs(found, "newest event", self.meta.last_event, last);
         let held = if last == 0 { 0 } else { last - first + 1 };
         differs(found, "events", self.events.len() as u64, held);
+        let first = self.audit.get_min().map_or(0, |(seq, _)| *seq);
+        differs(found, "oldest audit entry", self.meta.first_audit, first);
+        let newest = self.audit.get_max().map(|(seq, entry)| (*seq, entry.hash)).unwrap_or_default();
+        if newest != (self.meta.last_audit, self.meta.audit_head) || self.audit.len() as u64 > MAX_AUDIT {
+            found.push("The audit log does not end where it should, or is too long.".into());
+        }
+        let before = (self.meta.first_audit == 1).then_some((0, [0; 32]));
+        if let Some((seq, why)) = AuditEntry::first_fault(self.audit(0), before) {
+            found.push(format!("Audit entry {seq}: {why}."));
+        }
         if held > MAX_EVENTS || self.role_changes.len() > MAX_ROLE_CHANGES || self.requests.len() > MAX_REQUESTS {
             found.push("A ring is longer than it may be.".into());
         }

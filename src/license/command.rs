@@ -1,5 +1,6 @@
 //! Every change there is.
 
+use super::Role;
 use super::ids::*;
 use super::records::*;
 use serde::{Deserialize, Serialize};
@@ -65,7 +66,7 @@ pub enum Command {
         event: NewEvent,
     },
 
-    PutUser {
+    CreateUser {
         user: User,
     },
 
@@ -188,6 +189,53 @@ pub enum Command {
         account: AccountId,
         schedule: Schedule,
     },
+
+    ChangeUser {
+        name: String,
+        change: UserChange,
+    },
+    DeleteUser {
+        name: String,
+    },
+    /// Somebody signed in.
+    BeginSession {
+        id: Digest32,
+        user: String,
+        source: String,
+    },
+    /// The session is in use.
+    TouchSession {
+        id: Digest32,
+    },
+    EndSession {
+        id: Digest32,
+    },
+    CreateApiClient {
+        id: String,
+        account: AccountId,
+        description: String,
+        secret_hash: Digest32,
+    },
+    RevokeApiClient {
+        id: String,
+    },
+}
+
+/// What changes of a user. Each of them ends the user's sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserChange {
+    Password {
+        /// Argon2id, PHC string format.
+        hash: String,
+        /// Somebody else chose it: it must be changed at the next sign-in.
+        must_change: bool,
+    },
+    Role {
+        role: Role,
+        accounts: Vec<AccountId>,
+        virtual_accounts: Vec<VirtualAccountId>,
+    },
+    Disabled(bool),
 }
 
 /// What a registered product may ask for.

@@ -2,6 +2,7 @@
 
 use super::state::{Index, State};
 use super::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 impl State {
@@ -22,17 +23,26 @@ impl State {
             RecordKey::Member(id) => Record::Member(self.member(*id)?.clone()),
             RecordKey::RoleChange(at, term) => Record::RoleChange((**self.role_changes.get(&(*at, *term))?).clone()),
             RecordKey::Request(id) => Record::Request((**self.requests.get(id)?).clone()),
+            RecordKey::Session(id) => Record::Session((**self.sessions.get(id)?).clone()),
+            RecordKey::ApiClient(id) => Record::ApiClient(self.api_client(id)?.clone()),
+            RecordKey::Audit(block) => self.audit_block(*block)?,
         })
     }
 
     /// The events in one block of the ring, of this turn of the ring and of the one before, oldest first.
     fn event_block(&self, block: u64) -> Option<Record> {
-        let turn = self.meta.last_event / MAX_EVENTS * MAX_EVENTS;
-        let before = turn.checked_sub(MAX_EVENTS);
-        let starts = before.into_iter().chain([turn]).map(|turn| turn + block * EVENT_BLOCK);
-        let events = starts.flat_map(|start| self.events.range(start..start + EVENT_BLOCK));
+        let places = block_places(self.meta.last_event, block, MAX_EVENTS, EVENT_BLOCK);
+        let events = places.flat_map(|places| self.events.range(places));
         let events: Vec<Event> = events.map(|(_, event)| (**event).clone()).collect();
         (!events.is_empty()).then_some(Record::Events(events))
+    }
+
+    /// As [`Self::event_block`], of the audit entries.
+    fn audit_block(&self, block: u64) -> Option<Record> {
+        let places = block_places(self.meta.last_audit, block, MAX_AUDIT, AUDIT_BLOCK);
+        let entries = places.flat_map(|places| self.audit.range(places));
+        let entries: Vec<AuditEntry> = entries.map(|(_, entry)| (**entry).clone()).collect();
+        (!entries.is_empty()).then_some(Record::Audit(entries))
     }
 
     /// All records in key order.
@@ -51,6 +61,9 @@ impl State {
             .chain(self.members.values().map(|r| Record::Member((**r).clone())))
             .chain(self.role_changes.values().map(|r| Record::RoleChange((**r).clone())))
             .chain(self.requests.values().map(|r| Record::Request((**r).clone())))
+            .chain(self.sessions.values().map(|r| Record::Session((**r).clone())))
+            .chain(self.api_clients.values().map(|r| Record::ApiClient((**r).clone())))
+            .chain((0..MAX_AUDIT / AUDIT_BLOCK).filter_map(|block| self.audit_block(block)))
             .map(|r| (r.key(), r))
     }
 
@@ -81,11 +94,21 @@ impl State {
                 Record::Member(r) => drop(state.members.insert(r.node_id, Arc::new(r))),
                 Record::RoleChange(r) => drop(state.role_changes.insert((r.at, r.term), Arc::new(r))),
                 Record::Request(r) => drop(state.requests.insert(r.id, Arc::new(r))),
+                Record::Session(r) => drop(state.sessions.insert(r.id, Arc::new(r))),
+                Record::ApiClient(r) => drop(state.api_clients.insert(r.id.clone(), Arc::new(r))),
+                Record::Audit(r) => state.audit.extend(r.into_iter().map(|entry| (entry.seq, Arc::new(entry)))),
             }
         }
         state.index = Index::of(&state);
         state
     }
+}
+
+/// The numbers in one block of a ring, of this turn of it and of the one before.
+fn block_places(last: u64, block: u64, ring: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
+    let turn = last / ring * ring;
+    let starts = turn.checked_sub(ring).into_iter().chain([turn]).map(move |turn| turn + block * size);
+    starts.map(move |start| start..start + size)
 }
 
 impl Instance {
@@ -127,6 +150,9 @@ impl Index {
         }
         for request in state.requests.values() {
             index.requests.insert((request.at, request.id));
+        }
+        for session in state.sessions.values() {
+            index.add_session(session);
         }
         index
     }
@@ -171,6 +197,15 @@ impl Index {
             old.map(|at| self.boundaries.remove(&(at, va, license)));
             self.boundaries.extend(new.map(|at| (at, va, license)));
         }
+    }
+
+    pub fn add_session(&mut self, session: &Session) {
+        self.sessions_of.insert((session.user.clone(), session.id));
+        self.session_ends.insert((session.ends(), session.id));
+    }
+    pub fn remove_session(&mut self, session: &Session) {
+        self.sessions_of.remove(&(session.user.clone(), session.id));
+        self.session_ends.remove(&(session.ends(), session.id));
     }
 
     pub fn add_token(&mut self, token: &Token) {

@@ -19,6 +19,10 @@ pub const MAX_TEXT: usize = 256;
 pub const MAX_MESSAGE: usize = 512;
 /// A password hash in PHC format is about 100.
 pub const MAX_PASSWORD_HASH: usize = 256;
+/// Shorter passwords fall to guessing (NIST SP 800-63B, 5.1.1.2 asks for 8); the setting may ask for more.
+pub const MIN_PASSWORD_BYTES: u64 = 8;
+/// Longer passwords only cost hashing time.
+pub const MAX_PASSWORD_BYTES: u64 = 256;
 /// A certificate, request or sealed key: an RSA-4096 one is below 3 KiB.
 pub const MAX_BLOB: usize = 4 * 1024;
 /// Leaf, issuing authority, root, and one in reserve for a cross-signed chain.
@@ -49,6 +53,14 @@ pub const MAX_TOKENS_PER_VIRTUAL_ACCOUNT: usize = 1_000;
 pub const MAX_TOKEN_USES: u64 = 1 << 40;
 /// People.
 pub const MAX_USERS: usize = 1_000;
+/// Accounts or virtual accounts that one user administers: a table on one page.
+pub const MAX_USER_SCOPE: usize = 100;
+/// Sessions at once: ten for each user there may be, some 200 bytes each.
+pub const MAX_SESSIONS: usize = 10_000;
+/// Sessions of one user at once: more than one person has browsers; a further one ends the stalest.
+pub const MAX_SESSIONS_PER_USER: usize = 10;
+/// API clients of one account: a program each.
+pub const MAX_API_CLIENTS_PER_ACCOUNT: usize = 100;
 /// Members ever, the retired ones included, since a node id is never given again.
 pub const MAX_MEMBERS: usize = 10_000;
 /// Virtual addresses: one IPv4 and one IPv6, and room for a move.
@@ -62,6 +74,10 @@ pub const MAX_RAISED_ALERTS: usize = 1_000;
 pub const MAX_EVENTS: u64 = 10_000;
 /// Events in one record of an image: a busy ring is written in few pieces. Divides [`MAX_EVENTS`].
 pub const EVENT_BLOCK: u64 = 50;
+/// Audit entries held in the state; all of them are in the audit file of each data node.
+pub const MAX_AUDIT: u64 = 10_000;
+/// Audit entries in one record of an image. Divides [`MAX_AUDIT`].
+pub const AUDIT_BLOCK: u64 = 50;
 /// Changes of the active node.
 pub const MAX_ROLE_CHANGES: usize = 1_000;
 /// Administrative requests remembered, so that a repeat gets its first outcome…
@@ -77,6 +93,8 @@ pub const BOUNDARIES_PER_APPLY: usize = 64;
 pub const LAPSES_PER_APPLY: usize = 4;
 /// Accounts whose synchronization became overdue.
 pub const OVERDUE_PER_APPLY: usize = 16;
+/// Sessions that have ended by themselves removed, whenever one begins.
+pub const SESSIONS_PER_APPLY: usize = 16;
 /// Remembered requests forgotten: more than one, so that the memory shrinks while in use.
 pub const FORGET_PER_APPLY: usize = 4;
 
@@ -105,3 +123,9 @@ pub const ENFORCE_AFTER: u64 = 90 * Millis::DAY;
 pub const RESUME_GRACE: u64 = 24 * Millis::HOUR;
 /// A synchronization is due this long after the last success.
 pub const SYNC_DUE: u64 = 30 * Millis::DAY;
+/// A page left alone for so long is signed out.
+pub const SESSION_IDLE: u64 = 30 * Millis::MINUTE;
+/// Nobody stays signed in longer: a working day.
+pub const SESSION_LIFE: u64 = 12 * Millis::HOUR;
+/// Use of a session is recorded this often: a busy page costs a command in five minutes.
+pub const SESSION_TOUCH: u64 = 5 * Millis::MINUTE;

@@ -6,7 +6,9 @@
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod access;
 mod apply;
+mod audit;
 mod check;
 mod command;
 mod ids;
@@ -18,7 +20,9 @@ mod preview;
 mod records;
 mod state;
 
-pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp};
+pub use access::{Action, Place, Role};
+pub use audit::AuditEntry;
+pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp, UserChange};
 pub use ids::*;
 pub use limits::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};

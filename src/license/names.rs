@@ -54,6 +54,8 @@ names!(AlertKind {
 names!(Role {
     Self::SystemAdministrator => "system-administrator",
     Self::SystemOperator => "system-operator",
+    Self::LocalAccountAdministrator => "local-account-administrator",
+    Self::VirtualAccountAdministrator => "virtual-account-administrator",
     Self::ReadOnly => "read-only",
 });
 

@@ -1,7 +1,7 @@
 //! The records that make up the state. Every record is small, and every list in one is bounded by a named limit.
 
 use super::ids::*;
-use super::{EVENT_BLOCK, MAX_EVENTS};
+use super::{AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, MAX_AUDIT, MAX_EVENTS, MIN_PASSWORD_BYTES, Role};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +26,10 @@ pub struct Meta {
     pub last_batch: (u64, u64, u64),
     /// When licenses became servable again after an outage; expiry rules wait 24 h from here.
     pub resumed_at: Millis,
+    /// The oldest and newest audit entry still held, and the hash of the newest.
+    pub first_audit: u64,
+    pub last_audit: u64,
+    pub audit_head: Digest32,
 }
 
 /// Replicated settings (`licraft settings`). Times are in milliseconds unless the name says otherwise.
@@ -43,6 +47,8 @@ pub struct Settings {
     pub heartbeat_ms: u64,
     pub election_min_ms: u64,
     pub election_max_ms: u64,
+    /// Shorter passwords are not taken.
+    pub min_password_bytes: u64,
 }
 
 impl Default for Settings {
@@ -55,6 +61,7 @@ impl Default for Settings {
             heartbeat_ms: 50,
             election_min_ms: 150,
             election_max_ms: 300,
+            min_password_bytes: MIN_PASSWORD_BYTES,
         }
     }
 }
@@ -472,17 +479,43 @@ pub struct Alert {
 pub struct User {
     pub name: String,
     pub role: Role,
+    /// The accounts of a local account administrator.
+    pub accounts: Vec<AccountId>,
+    /// The virtual accounts of a virtual account administrator.
+    pub virtual_accounts: Vec<VirtualAccountId>,
     /// Argon2id, PHC string format.
     pub password_hash: String,
     pub must_change: bool,
+    /// May not sign in.
+    pub disabled: bool,
     pub created: Millis,
+    pub password_changed: Millis,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    SystemAdministrator,
-    SystemOperator,
-    ReadOnly,
+/// A browser signed in: found by the hash of its token, replicated so that it outlives the active node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// SHA-256 of the token in the cookie.
+    pub id: Digest32,
+    pub user: String,
+    /// The address it was begun from.
+    pub source: String,
+    pub begun: Millis,
+    /// The last use known here; use within [`super::SESSION_TOUCH`] of it is not recorded.
+    pub used: Millis,
+}
+
+/// A program that may call the REST API for one account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiClient {
+    /// Public, random, unique.
+    pub id: String,
+    pub account: AccountId,
+    pub description: String,
+    /// SHA-256 of the secret, which has 256 random bits.
+    pub secret_hash: Digest32,
+    pub created: Millis,
+    pub created_by: String,
 }
 
 /// A member of the cluster as the state knows it: who may speak to us, under which certificate node id.
@@ -527,6 +560,10 @@ pub enum RecordKey {
     Member(u64),
     RoleChange(Millis, u64),
     Request(u128),
+    Session(Digest32),
+    ApiClient(String),
+    /// A block of the ring of audit entries, as [`Self::Events`] with [`AUDIT_BLOCK`] and [`MAX_AUDIT`].
+    Audit(u64),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -548,6 +585,9 @@ pub enum Record {
     Member(Member),
     RoleChange(RoleChange),
     Request(RequestRecord),
+    Session(Session),
+    ApiClient(ApiClient),
+    Audit(Vec<AuditEntry>),
 }
 
 impl Record {
@@ -570,6 +610,9 @@ impl Record {
             Self::Member(r) => RecordKey::Member(r.node_id),
             Self::RoleChange(r) => RecordKey::RoleChange(r.at, r.term),
             Self::Request(r) => RecordKey::Request(r.id),
+            Self::Session(r) => RecordKey::Session(r.id),
+            Self::ApiClient(r) => RecordKey::ApiClient(r.id.clone()),
+            Self::Audit(r) => RecordKey::Audit(r.first().map_or(0, |e| e.seq % MAX_AUDIT / AUDIT_BLOCK)),
         }
     }
 }

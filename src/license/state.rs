@@ -25,6 +25,9 @@ pub struct State {
     pub(super) members: OrdMap<u64, Arc<Member>>,
     pub(super) role_changes: OrdMap<(Millis, u64), Arc<RoleChange>>,
     pub(super) requests: OrdMap<u128, Arc<RequestRecord>>,
+    pub(super) sessions: OrdMap<Digest32, Arc<Session>>,
+    pub(super) api_clients: OrdMap<String, Arc<ApiClient>>,
+    pub(super) audit: OrdMap<u64, Arc<AuditEntry>>,
     pub(super) index: Index,
 }
 
@@ -45,6 +48,9 @@ pub(super) struct Index {
     /// Accounts by the moment their synchronization becomes overdue; those already marked overdue are not here.
     pub syncs_due: OrdSet<(Millis, AccountId)>,
     pub requests: OrdSet<(Millis, u128)>,
+    pub sessions_of: OrdSet<(String, Digest32)>,
+    /// Sessions by the moment they end at the latest.
+    pub session_ends: OrdSet<(Millis, Digest32)>,
 }
 
 impl State {
@@ -217,6 +223,26 @@ impl State {
     }
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name).map(|u| &**u)
+    }
+    /// The session with this id, if it has not ended by `now`.
+    pub fn session(&self, id: &Digest32, now: Millis) -> Option<&Session> {
+        self.sessions.get(id).map(|s| &**s).filter(|s| s.live(now))
+    }
+    /// The sessions of a user that have not ended by `now`.
+    pub fn sessions_of(&self, user: &str, now: Millis) -> impl Iterator<Item = &Session> + Send + '_ {
+        let first = (user.to_owned(), [0; 32]);
+        let last = (user.to_owned(), [u8::MAX; 32]);
+        self.index.sessions_of.range(first..=last).filter_map(move |(_, id)| self.session(id, now))
+    }
+    pub fn api_client(&self, id: &str) -> Option<&ApiClient> {
+        self.api_clients.get(id).map(|c| &**c)
+    }
+    pub fn api_clients(&self, account: AccountId) -> impl Iterator<Item = &ApiClient> + Send + '_ {
+        self.api_clients.values().map(|c| &**c).filter(move |c| c.account == account)
+    }
+    /// Audit entries newer than `after`, oldest first.
+    pub fn audit(&self, after: u64) -> impl Iterator<Item = &AuditEntry> + Send + '_ {
+        self.audit.range(after.saturating_add(1)..).map(|(_, e)| &**e)
     }
     pub fn members(&self) -> impl Iterator<Item = &Member> + Send + '_ {
         self.members.values().map(|m| &**m)

@@ -4,6 +4,7 @@ pub mod ca;
 pub mod chain;
 pub mod jws;
 pub mod pairing;
+pub mod passwords;
 pub mod random;
 pub mod seal;
 pub mod tls;

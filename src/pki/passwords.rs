@@ -1,16 +1,13 @@
 //! Checks and makes password hashes (Argon2id) away from the threads that serve, a few at a time.
 
-use crate::pki::random;
+use super::random;
+use crate::license::MAX_PASSWORD_BYTES;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
-
-/// Shorter passwords fall to guessing (NIST SP 800-63B, 5.1.1.2 asks for 8); longer ones only cost hashing time.
-pub const MIN_PASSWORD_BYTES: usize = 8;
-pub const MAX_PASSWORD_BYTES: usize = 256;
 
 /// Hashes computed at once: each takes 19 MiB and tens of milliseconds of one core.
 const AT_ONCE: usize = 2;
@@ -25,11 +22,16 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&random::token()).un
 pub enum PasswordError {
     #[error("too many people sign in at this moment; try again in a few seconds")]
     Busy,
+    #[error("the password must have {shortest} to {MAX_PASSWORD_BYTES} bytes")]
+    Length { shortest: u64 },
+    #[error("the password must not be the user's name")]
+    Name,
     #[error("the password could not be hashed: {0}")]
     Failed(String),
 }
 
 /// The places for hashing.
+#[derive(Clone)]
 pub struct Passwords(Arc<Semaphore>);
 
 impl Default for Passwords {
@@ -40,6 +42,9 @@ impl Default for Passwords {
 
 impl Passwords {
     /// Whether `password` is the one behind `hash`; None takes as long and is false.
+    ///
+    /// # Errors
+    /// When too much is hashed at once, or the hash is damaged.
     pub async fn verify(&self, password: Zeroizing<String>, hash: Option<String>) -> Result<bool, PasswordError> {
         self.work(move || {
             let known = hash.is_some();
@@ -50,8 +55,17 @@ impl Passwords {
         .await
     }
 
-    /// The hash of a new password, in PHC string format.
-    pub async fn hash(&self, password: Zeroizing<String>) -> Result<String, PasswordError> {
+    /// The hash of a new password for the user `name`, in PHC string format; `shortest` is from the settings.
+    ///
+    /// # Errors
+    /// When the password is not allowed, or too much is hashed at once.
+    pub async fn hash(&self, name: &str, password: Zeroizing<String>, shortest: u64) -> Result<String, PasswordError> {
+        if !(shortest..=MAX_PASSWORD_BYTES).contains(&(password.len() as u64)) {
+            return Err(PasswordError::Length { shortest });
+        }
+        if password.eq_ignore_ascii_case(name) {
+            return Err(PasswordError::Name);
+        }
         self.work(move || hash_now(&password)).await
     }
 

@@ -32,6 +32,15 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
             out.push(14);
             out.extend_from_slice(&id.to_be_bytes());
         }
+        RecordKey::Session(id) => {
+            out.push(15);
+            out.extend_from_slice(id);
+        }
+        RecordKey::ApiClient(id) => {
+            out.push(16);
+            out.extend_from_slice(id.as_bytes());
+        }
+        RecordKey::Audit(block) => numbers(&mut out, 17, &[*block]),
     }
     out
 }
@@ -84,6 +93,9 @@ mod tests {
             any::<u64>().prop_map(RecordKey::Member),
             any::<(u64, u64)>().prop_map(|(at, term)| RecordKey::RoleChange(Millis(at), term)),
             any::<u128>().prop_map(RecordKey::Request),
+            any::<[u8; 32]>().prop_map(RecordKey::Session),
+            ".{0,4}".prop_map(RecordKey::ApiClient),
+            any::<u64>().prop_map(RecordKey::Audit),
         ]
     }
 

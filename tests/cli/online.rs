@@ -32,7 +32,7 @@ fn init_makes_or_takes_a_password() {
     let file = node.dir.path().join("password");
     std::fs::write(&file, "short\n").unwrap();
     let run = node.run(&["init", "--password-file", file.to_str().unwrap()]).code(1);
-    assert!(stderr(&run).contains("too short"), "{}", stderr(&run));
+    assert!(stderr(&run).contains("must have 8 to 256 bytes"), "{}", stderr(&run));
     std::fs::write(&file, "secret words\n").unwrap();
     let run = node.run(&["init", "--administrator", "ops", "--password-file", file.to_str().unwrap()]).success();
     assert!(stdout(&run).contains("Administrator: ops\n") && !stdout(&run).contains("secret words"));
@@ -78,6 +78,114 @@ fn accounts_from_request_to_deletion() {
     let run = node.run(&["account", "show", "NONE"]).code(1);
     let expected = "Error: there is no account `NONE`\nTry: `licraft account list` shows them\n";
     assert_eq!(stderr(&run), expected);
+}
+
+#[test]
+fn users_have_roles_and_one_administrator_is_always_left() {
+    let node = Node::with_account();
+    let made = table(&node, &["user", "create", "ann", "--role", "system-operator"]);
+    assert!(made.starts_with("User ann may sign in as system-operator.\nPassword: "), "{made}");
+    assert!(node.ledger_state().user("ann").unwrap().must_change);
+    let password = node.dir.path().join("password");
+    std::fs::write(&password, "secret words\n").unwrap();
+    let file = ["--password-file", password.to_str().unwrap()];
+    let place = ["user", "create", "bob", "--role", "local-account-administrator", "--account", "TEST"];
+    table(&node, &[&place[..], &file].concat());
+    let va = ["user", "create", "eve", "--role", "virtual-account-administrator", "--va", "TEST/Default"];
+    table(&node, &[&va[..], &file].concat());
+    let listed = json(&node, &["user", "list"]);
+    let row = |name: &str| listed.as_array().unwrap().iter().find(|u| u["user"] == name).unwrap().clone();
+    assert_eq!((&row("bob")["places"], &row("eve")["places"]), (&"TEST".into(), &"TEST/Default".into()));
+    assert_eq!((&row("bob")["must_change_password"], &row("ann")["status"]), (&false.into(), &"enabled".into()));
+
+    for (args, says) in [
+        (&["user", "create", "ann"][..], "Error: There already is a user \"ann\".\n"),
+        (&["user", "create", "x y"], "Error: the user's name is empty, too long or has spaces\n"),
+        (
+            &["user", "create", "zoe", "--role", "root"],
+            "Error: there is no role `root`\nTry: use system-administrator, ",
+        ),
+        (
+            &["user", "create", "zoe", "--account", "TEST"],
+            "Error: A local account administrator needs 1 to 100 accounts",
+        ),
+        (&["user", "role", "admin", "read-only"], "Error: \"admin\" is the only system administrator"),
+        (&["user", "disable", "admin", "--yes"], "Error: \"admin\" is the only system administrator"),
+        (&["user", "delete", "admin", "--yes"], "Error: \"admin\" is the only system administrator"),
+        (&["user", "passwd", "nobody"], "Error: There is no user \"nobody\".\n"),
+    ] {
+        let said = stderr(&node.run(args).code(1));
+        assert!(said.starts_with(says), "{args:?}: {said}");
+    }
+    std::fs::write(&password, "short\n").unwrap();
+    let said = stderr(&node.run(&[&["user", "passwd", "ann"][..], &file].concat()).code(1));
+    assert_eq!(said, "Error: the password must have 8 to 256 bytes\n");
+    node.run(&["settings", "set", "min-password-bytes", "12"]).success();
+    std::fs::write(&password, "elevenbytes\n").unwrap();
+    let said = stderr(&node.run(&[&["user", "passwd", "ann"][..], &file].concat()).code(1));
+    assert_eq!(said, "Error: the password must have 12 to 256 bytes\n");
+
+    node.run(&["user", "role", "ann", "system-administrator"]).success();
+    node.run(&["user", "disable", "admin", "--yes"]).success();
+    assert!(node.ledger_state().user("admin").unwrap().disabled);
+    node.run(&["user", "enable", "admin"]).success();
+    node.run(&["user", "delete", "eve", "--yes"]).success();
+    assert!(node.ledger_state().user("eve").is_none());
+}
+
+#[test]
+fn api_clients_are_made_for_an_account_and_shown_without_their_secret() {
+    let node = Node::with_account();
+    let made = json(&node, &["api-client", "create", "--account", "TEST", "--description", "monitoring"]);
+    let (id, secret) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap());
+    let hash = licraft::pki::sha256(secret.as_bytes());
+    assert_eq!(node.ledger_state().api_client(id).unwrap().secret_hash, hash);
+    let listed = stdout(&node.run(&["api-client", "list", "-o", "json"]).success());
+    assert!(listed.contains(id) && listed.contains("monitoring") && !listed.contains(secret), "{listed}");
+    node.run(&["api-client", "revoke", id, "--yes"]).success();
+    assert_eq!(json(&node, &["api-client", "list"]), serde_json::json!([]));
+    let said = stderr(&node.run(&["api-client", "revoke", id, "--yes"]).code(1));
+    assert_eq!(said, format!("Error: There is no API client \"{id}\".\n"));
+}
+
+#[test]
+fn the_audit_log_names_every_change_and_shows_when_it_was_altered() {
+    let node = Node::with_account();
+    node.run(&["token", "create", "--description", "branch"]).success();
+    node.run(&["settings", "set", "central-url", "https://central.example.com"]).success();
+    node.run(&["account", "delete", "TEST", "--yes"]).code(1);
+    let file = node.dir.path().join("audit.jsonl");
+    let path = file.to_str().unwrap();
+    assert_eq!(table(&node, &["audit", "export", path]), format!("6 entries are in {path}.\n"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let did: Vec<(&str, &str)> =
+        lines.iter().map(|l| (l["action"].as_str().unwrap(), l["detail"].as_str().unwrap())).collect();
+    assert_eq!(
+        did,
+        [
+            ("initialize", "administrator admin"),
+            ("account-request", "TEST for S/V"),
+            ("account-approve", "TEST"),
+            ("account-activate", "TEST with 2 licenses"),
+            ("token-create", "TEST/Default branch"),
+            ("settings-set", "central-url=https://central.example.com"),
+        ],
+        "what is refused is no change"
+    );
+    assert!(lines[4]["actor"].as_str().unwrap().starts_with("uid "));
+    let said = table(&node, &["audit", "verify"]);
+    assert!(said.starts_with("Entries 1 to 6 hold."), "{said}");
+    assert_eq!(table(&node, &["audit", "verify", "--file", path]), said);
+    assert!(stderr(&node.run(&["audit", "export", path]).code(1)).contains("cannot be written"), "never over a file");
+
+    std::fs::write(&file, text.replace("branch", "brunch")).unwrap();
+    let said = stderr(&node.run(&["audit", "verify", "--file", path]).code(1));
+    assert!(said.starts_with("Error: the audit log does not hold at entry 5\nWhy: it, or the one before it"), "{said}");
+    std::fs::write(&file, "{}\n").unwrap();
+    let said = stderr(&node.run(&["audit", "verify", "--file", path]).code(1));
+    assert!(said.contains("is no exported audit log\nWhy: line 1: missing field `seq`"), "{said}");
+    assert_eq!(table(&node, &["audit", "export", "--after", "5"]).lines().count(), 1);
 }
 
 #[test]

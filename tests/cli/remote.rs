@@ -99,8 +99,7 @@ fn remote_administrators_do_what_their_role_allows() {
     };
     assert!(stdout(&run("viewer", &["account", "list"]).success()).contains("TEST"));
     let denied = run("viewer", &["token", "create"]).code(1);
-    let expected =
-        "Error: admin viewer may not do this\nWhy: it needs the role system-operator, and the caller has read-only\n";
+    let expected = "Error: admin viewer may not do this\nWhy: it needs the role system-administrator or system-operator, and the caller has read-only\n";
     assert!(stderr(&denied).starts_with(expected), "{}", stderr(&denied));
     run("viewer", &["token", "list", "--reveal"]).code(1);
     run("ops", &["token", "create"]).success();

@@ -133,13 +133,7 @@ impl Site {
         let now = (clock.clock())();
         let inner = Mutex::new((Arc::new(State::default()), VecDeque::new()));
         let ledger = Arc::new(Memory { inner, clock: clock.clock() });
-        let administrator = User {
-            name: "admin".into(),
-            role: Role::SystemAdministrator,
-            password_hash: "x".into(),
-            must_change: false,
-            created: now,
-        };
+        let administrator = User::new("admin".into(), Role::SystemAdministrator, "x".into(), false);
         assert_eq!(ledger.apply(Command::Initialize { server_uid: "00".repeat(16), administrator }), Outcome::Done);
         let sealer = Sealer::generate();
         let tls_ca = Authority::self_signed("Cluster CA", 3_650, now).unwrap();

@@ -26,13 +26,12 @@ pub fn commands(index: u64) -> Vec<Request> {
     let command = if index == 0 {
         Command::Initialize {
             server_uid: "0123456789abcdef0123456789abcdef".into(),
-            administrator: User {
-                name: "admin".into(),
-                role: Role::SystemAdministrator,
-                password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".into(),
-                must_change: false,
-                created: Millis(1),
-            },
+            administrator: User::new(
+                "admin".into(),
+                Role::SystemAdministrator,
+                "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA".into(),
+                false,
+            ),
         }
     } else {
         Command::NoteEvent {

@@ -5,6 +5,8 @@
 
 #[path = "auditor_compare.rs"]
 mod compare;
+#[path = "auditor_people.rs"]
+mod people;
 #[path = "auditor_products.rs"]
 mod products;
 
@@ -89,7 +91,7 @@ pub struct Auditor {
     /// Since when a pool is short.
     short_since: BTreeMap<Key, u64>,
     requests: BTreeMap<u128, Outcome>,
-    users: BTreeMap<String, Role>,
+    people: people::People,
     /// Retired or not, by node id.
     members: BTreeMap<u64, bool>,
     raised: BTreeMap<AlertKey, bool>,
@@ -201,7 +203,7 @@ impl Auditor {
                 ensure(administrator.role == Role::SystemAdministrator, Reason::Invalid)?;
                 self.initialized = true;
                 self.incarnation = 1;
-                self.users.insert(administrator.name.clone(), administrator.role);
+                self.people.administrator(&administrator.name);
             }
             Command::Resume { .. } => self.resumed = self.now,
             Command::RaiseIncarnation => {
@@ -226,12 +228,14 @@ impl Auditor {
                 Some(acknowledged) => *acknowledged = true,
                 None => ensure(self.own_alerts().contains(key), Reason::NotFound)?,
             },
-            Command::PutUser { user } => {
-                let administrators =
-                    self.users.iter().filter(|(n, r)| **r == Role::SystemAdministrator && **n != user.name);
-                ensure(user.role == Role::SystemAdministrator || administrators.count() > 0, Reason::State)?;
-                self.users.insert(user.name.clone(), user.role);
-            }
+            Command::CreateUser { user } => self.create_user(user)?,
+            Command::ChangeUser { name, change } => self.change_user(name, change)?,
+            Command::DeleteUser { name } => self.delete_user(name)?,
+            Command::BeginSession { id, user, .. } => self.begin_session(id, user)?,
+            Command::TouchSession { id } => self.touch_session(id)?,
+            Command::EndSession { id } => self.end_session(id),
+            Command::CreateApiClient { id, account, .. } => self.create_client(id, account.0)?,
+            Command::RevokeApiClient { id } => self.revoke_client(id)?,
             Command::RequestAccount { name, smart_account, virtual_account, .. } => {
                 return self.request_account(name, smart_account, virtual_account);
             }
@@ -375,6 +379,7 @@ impl Auditor {
         let vas: Vec<u64> = self.vas.iter().filter(|(_, v)| v.0 == id).map(|(va, _)| *va).collect();
         vas.into_iter().for_each(|va| self.forget_va(va));
         self.licenses.retain(|_, l| l.0 != id);
+        self.people.account_gone(id);
         self.accounts.remove(&id);
         Ok(())
     }
@@ -393,6 +398,7 @@ impl Auditor {
         self.vas.remove(&va);
         self.terms.retain(|k, _| k.0 != va);
         self.tokens.retain(|_, t| t.va != va);
+        self.people.va_gone(va);
     }
 
     fn transfer(&mut self, license: u64, from: u64, to: u64, quantity: u64) -> Result<(), Reason> {

@@ -74,13 +74,14 @@ impl Auditor {
             same("certificate", &model.certificate, &instance.certificate)?;
             same("virtual account", model.va, instance.va.0)?;
         }
+        self.compare_people(state)?;
         let mut alerts = self.own_alerts();
         alerts.extend(self.raised.keys().cloned());
         same("alerts", sorted(alerts), state.alerts().map(|a| a.key.clone()).collect())
     }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: T, state: T) -> Result<(), String> {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(what: &str, model: T, state: T) -> Result<(), String> {
     if model == state { Ok(()) } else { Err(format!("{what}: the model has {model:?}, the state {state:?}")) }
 }
 

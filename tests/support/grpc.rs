@@ -100,13 +100,7 @@ impl Cluster {
             cluster.start(id, EPOCH).await;
             cluster.join(id).await;
         }
-        let administrator = User {
-            name: "admin".into(),
-            role: licraft::license::Role::SystemAdministrator,
-            password_hash: "-".into(),
-            must_change: true,
-            created: now(),
-        };
+        let administrator = User::new("admin".into(), licraft::license::Role::SystemAdministrator, "-".into(), true);
         let initialize = Command::Initialize { server_uid: "ab".repeat(16), administrator };
         assert_eq!(cluster.propose(initialize).await, Outcome::Done);
         cluster

@@ -201,8 +201,7 @@ pub fn kind(command: &Command, outcome: &Outcome) -> String {
 }
 
 pub fn user(name: &str) -> User {
-    let (name, password_hash) = (name.to_owned(), "$argon2id$x".to_owned());
-    User { name, role: Role::SystemAdministrator, password_hash, must_change: true, created: Millis(0) }
+    User::new(name.to_owned(), Role::SystemAdministrator, "$argon2id$x".to_owned(), true)
 }
 
 pub fn keys() -> AccountKeys {

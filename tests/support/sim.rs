@@ -387,13 +387,8 @@ pub fn request_account(name: &str) -> Command {
 }
 
 fn initialize() -> Command {
-    let administrator = User {
-        name: "admin".into(),
-        role: licraft::license::Role::SystemAdministrator,
-        password_hash: "$argon2id$none".into(),
-        must_change: true,
-        created: licraft::license::Millis(0),
-    };
+    let administrator =
+        User::new("admin".into(), licraft::license::Role::SystemAdministrator, "$argon2id$none".into(), true);
     Command::Initialize { server_uid: "00112233445566778899aabbccddeeff".into(), administrator }
 }
 

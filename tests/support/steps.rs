@@ -172,11 +172,7 @@ impl Rig {
                 let standing: Vec<_> = self.state.alerts().map(|a| a.key.clone()).collect();
                 Command::AcknowledgeAlert { key: pick(standing, step.a).unwrap_or(key) }
             }
-            8 => {
-                let role = if step.a.is_multiple_of(2) { Role::ReadOnly } else { Role::SystemAdministrator };
-                Command::PutUser { user: User { role, ..user(["admin", "eve"][step.b % 2]) } }
-            }
-            9 => {
+            8 | 9 => {
                 let kind = "address-lost".to_owned();
                 let event = NewEvent { severity: Severity::Minor, account: None, kind, message: "x".into() };
                 Command::NoteEvent { event }
@@ -187,6 +183,44 @@ impl Rig {
                 let (witness, joined, retired) = (false, Millis(0), false);
                 let member = Member { node_id, name, public_address, cluster_address, witness, joined, retired };
                 Command::PutMember { member }
+            }
+        }
+    }
+
+    fn people_command(&mut self, step: &Step) -> Command {
+        let name = ["admin", "eve", "bob"][step.b % 3].to_owned();
+        let role = Role::ALL[step.a % 5];
+        // Now and then places that do not fit the role.
+        let of = if step.a.is_multiple_of(7) { Role::ReadOnly } else { role };
+        let (mut accounts, mut virtual_accounts) = (vec![], vec![]);
+        match of {
+            Role::LocalAccountAdministrator => accounts.push(self.any_account(step.b)),
+            Role::VirtualAccountAdministrator => virtual_accounts.push(self.any_va(step.b)),
+            _ => {}
+        }
+        let id = Self::digest(step.b as u64 % 3);
+        let client = format!("client-{}", step.a % 3);
+        // Sessions are short: while one lives, it is used.
+        let (state, now) = (&self.state, self.state.now());
+        let live: Vec<_> = state.users().flat_map(|u| state.sessions_of(&u.name, now)).map(|s| s.id).collect();
+        if let Some(id) = pick(live, step.a).filter(|_| step.n.is_multiple_of(2)) {
+            return Command::TouchSession { id };
+        }
+        match step.n {
+            0 | 1 => Command::CreateUser { user: User { role, accounts, virtual_accounts, ..user(&name) } },
+            2 | 3 => Command::ChangeUser { name, change: UserChange::Role { role, accounts, virtual_accounts } },
+            4 => Command::ChangeUser { name, change: UserChange::Disabled(step.a.is_multiple_of(2)) },
+            5 => Command::ChangeUser { name, change: UserChange::Password { hash: "$new".into(), must_change: true } },
+            6 => Command::DeleteUser { name: ["eve", "bob"][step.b % 2].into() },
+            7 | 8 => Command::BeginSession { id, user: name, source: "10.0.0.9".into() },
+            9 => Command::TouchSession { id },
+            10 => match step.a % 2 {
+                0 => Command::EndSession { id },
+                _ => Command::RevokeApiClient { id: client },
+            },
+            _ => {
+                let (account, description) = (self.any_account(step.b), "monitoring".into());
+                Command::CreateApiClient { id: client, account, description, secret_hash: id }
             }
         }
     }
@@ -207,7 +241,8 @@ impl Rig {
                 register(hash, step.b as u64 % 9, certificate)
             }
             54..56 => Command::RemoveInstance { instance: self.any_instance(step.a) },
-            56..92 => self.product_command(step),
+            56..82 => self.product_command(step),
+            82..91 => self.people_command(step),
             _ => self.other_command(step),
         }
     }

@@ -1,18 +1,14 @@
 //! The cluster's verbs; answered by the node that is asked.
 
-use super::{Replies, stream_work};
+use super::{Replies, stream_work, users};
 use crate::admin::cluster::{Deploy, Initialize, Preflight, Promote, Provision, Switchover, Told};
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::Service;
-use crate::license::{MAX_NAME, Millis, Role, User};
+use crate::license::{Role, User};
 use crate::proto::admin::*;
-use argon2::{Argon2, PasswordHasher};
 use std::net::{IpAddr, SocketAddr};
 use tonic::{Request, Response, Status};
 
-/// Shorter passwords fall to guessing (NIST SP 800-63B, 5.1.1.2 asks for 8); longer ones only cost hashing time.
-const MIN_PASSWORD_BYTES: usize = 8;
-const MAX_PASSWORD_BYTES: usize = 256;
 /// Addresses that another node may have this one connect to.
 const MAX_REACH: usize = 4;
 
@@ -36,7 +32,10 @@ impl cluster_server::Cluster for Service {
     }
 
     async fn initialize(&self, request: Request<InitializeRequest>) -> Result<Response<InitializeReply>, Status> {
-        let administrator = administrator(request.into_inner()).await?;
+        let InitializeRequest { administrator: name, password, must_change } = request.into_inner();
+        users::check_name(&name)?;
+        let hash = self.hash(&name, password).await?;
+        let administrator = User::new(name, Role::SystemAdministrator, hash, must_change);
         let done = self.parts.cluster.initialize(Initialize { administrator }).await?;
         Ok(Response::new(InitializeReply { server_uid: done.server_uid }))
     }
@@ -250,34 +249,4 @@ fn virtual_addresses(texts: &[String]) -> Result<Vec<IpAddr>, AdminError> {
         vip.push(address);
     }
     Ok(vip)
-}
-
-/// The first administrator with a hashed password.
-async fn administrator(request: InitializeRequest) -> Result<User, AdminError> {
-    let InitializeRequest { administrator: name, password, must_change } = request;
-    let password = zeroize::Zeroizing::new(password);
-    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(AdminError::new(Kind::Invalid, "the administrator's name is empty, too long or has spaces")
-            .hint(format!("use 1 to {MAX_NAME} bytes, as in `admin`")));
-    }
-    if !(MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES).contains(&password.len()) {
-        return Err(AdminError::new(Kind::Invalid, "the password is too short or too long")
-            .hint(format!("use {MIN_PASSWORD_BYTES} to {MAX_PASSWORD_BYTES} bytes")));
-    }
-    // Argon2id takes tens of milliseconds: not on a thread that serves.
-    let hash = tokio::task::spawn_blocking(move || {
-        let salt: [u8; 16] = crate::pki::random::bytes();
-        Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map(|hash| hash.to_string())
-    });
-    let password_hash = match hash.await {
-        Ok(Ok(hash)) => hash,
-        Ok(Err(error)) => return Err(internal("the password cannot be hashed", error)),
-        Err(error) => return Err(internal("the password cannot be hashed", error)),
-    };
-    let created = Millis(u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default());
-    Ok(User { name, role: Role::SystemAdministrator, password_hash, must_change, created })
-}
-
-fn internal(what: &str, error: impl std::fmt::Display) -> AdminError {
-    AdminError::new(Kind::Internal, what).because(error.to_string())
 }

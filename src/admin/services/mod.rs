@@ -2,6 +2,8 @@
 
 mod accounts;
 mod alerts;
+mod api_clients;
+mod audit;
 mod cluster;
 mod doctor;
 mod events;
@@ -10,6 +12,7 @@ mod licenses;
 mod settings;
 mod sync;
 mod tokens;
+mod users;
 
 use super::cluster::{Progress, Told};
 use super::error::AdminError;

@@ -18,7 +18,7 @@ struct Key {
     set: Option<Set>,
 }
 
-const KEYS: [Key; 7] = [
+const KEYS: [Key; 8] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -66,6 +66,15 @@ const KEYS: [Key; 7] = [
         description: "longest Raft election timeout; also the lease",
         get: |s| s.election_max_ms.to_string(),
         set: Some(|s, v| set_ms(&mut s.election_max_ms, v)),
+    },
+    Key {
+        name: "min-password-bytes",
+        description: "shorter passwords are not taken",
+        get: |s| s.min_password_bytes.to_string(),
+        set: Some(|s, v| {
+            s.min_password_bytes = v.parse().map_err(|_| "it must be a number of bytes".to_owned())?;
+            Ok(())
+        }),
     },
 ];
 

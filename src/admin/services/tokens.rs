@@ -1,10 +1,9 @@
 //! Registration tokens: made here, kept as a hash for look-up and sealed for display.
 
-use crate::admin::caller::rank;
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::find;
 use crate::admin::service::{Call, Service};
-use crate::license::{self, Command, Millis, Role, TOKEN_DAYS, TokenId};
+use crate::license::{self, Action, Command, Millis, TOKEN_DAYS, TokenId};
 use crate::pki::{random, seal::Sealer, sha256};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
@@ -39,7 +38,7 @@ impl tokens_server::Tokens for Service {
 
     async fn list(&self, request: Request<ListTokensRequest>) -> Result<Response<ListTokensReply>, Status> {
         let (call, asked) = Call::split(request)?;
-        if asked.reveal && rank(call.caller.role) < rank(Role::SystemOperator) {
+        if asked.reveal && !call.caller.role.may(Action::ManageTokens) {
             let denied = AdminError::new(Kind::Denied, "a read-only caller may not see the tokens themselves");
             return Err(denied.hint("leave --reveal out").into());
         }

@@ -144,6 +144,7 @@ impl Apply<'_> {
             self.drop_account_alert(kind, id);
         }
         let vas: Vec<_> = self.state.virtual_accounts(id).map(|va| va.id).collect();
+        self.drop_access(id);
         for va in vas {
             self.drop_virtual_account(va);
         }

@@ -1,4 +1,4 @@
-//! Commands about the server itself: identity, settings, people, members, roles.
+//! Commands about the server itself: identity, settings, members, roles.
 
 use super::*;
 
@@ -15,7 +15,7 @@ impl Apply<'_> {
         self.state.meta.server_uid = server_uid.to_owned();
         self.state.meta.incarnation = 1;
         self.state.meta.incarnation_since = self.now;
-        self.store_user(administrator);
+        self.store_user(User { created: self.now, password_changed: self.now, ..administrator.clone() });
         // So that images and snapshots hold every record from the beginning.
         self.changes.insert(RecordKey::Settings);
         let message = format!("Server {server_uid} was initialised by \"{}\".", administrator.name);
@@ -109,28 +109,5 @@ impl Apply<'_> {
         let message = inputs::cut(&event.message, MAX_MESSAGE).to_owned();
         self.event(event.severity, event.account, &event.kind, message);
         Ok(Outcome::Done)
-    }
-
-    pub fn put_user(&mut self, user: &User) -> Done {
-        inputs::user(user)?;
-        let known = self.state.user(&user.name);
-        if known.is_none() && self.state.users.len() >= MAX_USERS {
-            return Err(refuse(Reason::Limit, format!("There are {MAX_USERS} users, the most there can be.")));
-        }
-        let others = self.state.users().any(|u| u.role == Role::SystemAdministrator && u.name != user.name);
-        if user.role != Role::SystemAdministrator && !others {
-            let message = format!("\"{}\" is the only system administrator and must remain one.", user.name);
-            return Err(refuse(Reason::State, message));
-        }
-        let kind = if known.is_some() { "user-changed" } else { "user-created" };
-        self.store_user(user);
-        self.event(Severity::Informational, None, kind, format!("User \"{}\" is {}.", user.name, user.role));
-        Ok(Outcome::Done)
-    }
-
-    fn store_user(&mut self, user: &User) {
-        let created = self.state.user(&user.name).map_or(self.now, |u| u.created);
-        self.state.users.insert(user.name.clone(), Arc::new(User { created, ..user.clone() }));
-        self.changes.insert(RecordKey::User(user.name.clone()));
     }
 }

@@ -86,6 +86,14 @@ pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     if settings.vip.len() > MAX_ADDRESSES {
         return Err(invalid(format!("At most {MAX_ADDRESSES} virtual addresses are allowed.")));
     }
+    let shortest = settings.min_password_bytes;
+    // Nobody would find a new password if it had to be nearly as long as it may be.
+    if !(MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES / 4).contains(&shortest) {
+        return Err(invalid(format!(
+            "The shortest password may be set to {MIN_PASSWORD_BYTES} to {} bytes, not {shortest}.",
+            MAX_PASSWORD_BYTES / 4
+        )));
+    }
     let Settings { heartbeat_ms, election_min_ms, election_max_ms, .. } = *settings;
     // An election must not start because one heartbeat was late, and candidates must be able to differ.
     if heartbeat_ms == 0 || election_min_ms < heartbeat_ms.saturating_mul(2) || election_max_ms <= election_min_ms {

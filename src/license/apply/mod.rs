@@ -10,6 +10,7 @@ mod pools;
 mod register;
 mod sync;
 mod tokens;
+mod users;
 mod virtual_accounts;
 
 use super::*;
@@ -52,13 +53,26 @@ impl Apply<'_> {
     /// Carries the request out unless it already was.
     fn once(&mut self, request: &Request) -> Outcome {
         if request.id == 0 {
-            return self.carry_out(&request.command).unwrap_or_else(Outcome::Refused);
+            return self.audited(&request.command);
         }
         if let Some(known) = self.state.requests.get(&request.id) {
             return known.outcome.clone();
         }
-        let outcome = self.carry_out(&request.command).unwrap_or_else(Outcome::Refused);
+        let outcome = self.audited(&request.command);
         self.remember(request.id, &outcome);
+        outcome
+    }
+
+    /// Carries the command out and, if it was an administrator's and is done, writes it into the audit log.
+    fn audited(&mut self, command: &Command) -> Outcome {
+        // Before: then what it names still has its old name.
+        let line = self.state.audit_line(command);
+        let outcome = self.carry_out(command).unwrap_or_else(Outcome::Refused);
+        if let Some((action, detail)) = line
+            && !matches!(outcome, Outcome::Refused(_))
+        {
+            self.audit(action, &detail);
+        }
         outcome
     }
 
@@ -80,7 +94,7 @@ impl Apply<'_> {
             Command::ClearAlert { key } => self.clear_alert(key),
             Command::AcknowledgeAlert { key } => self.acknowledge_alert(key),
             Command::NoteEvent { event } => self.note_event(event),
-            Command::PutUser { user } => self.put_user(user),
+            Command::CreateUser { user } => self.create_user(user),
             Command::RequestAccount { name, requested_by, smart_account, virtual_account } => {
                 self.request_account(name, requested_by, smart_account, virtual_account)
             }
@@ -110,6 +124,15 @@ impl Apply<'_> {
             Command::RemoveInstance { instance } => self.remove_instance(*instance),
             Command::TransferInstance { instance, to } => self.transfer_instance(*instance, *to),
             Command::SetSyncSchedule { account, schedule } => self.set_sync_schedule(*account, *schedule),
+            Command::ChangeUser { name, change } => self.change_user(name, change),
+            Command::DeleteUser { name } => self.delete_user(name),
+            Command::BeginSession { id, user, source } => self.begin_session(id, user, source),
+            Command::TouchSession { id } => self.touch_session(id),
+            Command::EndSession { id } => self.end_session(id),
+            Command::CreateApiClient { id, account, description, secret_hash } => {
+                self.create_api_client(id, *account, description, secret_hash)
+            }
+            Command::RevokeApiClient { id } => self.revoke_api_client(id),
         }
     }
 
@@ -161,6 +184,31 @@ impl Apply<'_> {
         }
         self.state.events.insert(seq, Arc::new(event));
         self.changes.insert(RecordKey::Events(seq % MAX_EVENTS / EVENT_BLOCK));
+    }
+
+    /// Adds an entry to the audit log; the oldest makes room.
+    fn audit(&mut self, action: &str, detail: &str) {
+        let meta = &mut self.state.meta;
+        meta.last_audit += 1;
+        let mut entry = AuditEntry {
+            seq: meta.last_audit,
+            at: self.now,
+            actor: inputs::cut(self.actor, MAX_NAME).to_owned(),
+            action: action.to_owned(),
+            detail: inputs::cut(detail, MAX_MESSAGE).to_owned(),
+            hash: [0; 32],
+        };
+        entry.hash = entry.expected_hash(&meta.audit_head);
+        meta.audit_head = entry.hash;
+        if meta.first_audit == 0 {
+            meta.first_audit = entry.seq;
+        }
+        if entry.seq - meta.first_audit >= MAX_AUDIT {
+            self.state.audit.remove(&meta.first_audit);
+            meta.first_audit += 1;
+        }
+        self.changes.insert(RecordKey::Audit(entry.seq % MAX_AUDIT / AUDIT_BLOCK));
+        self.state.audit.insert(entry.seq, Arc::new(entry));
     }
 
     /// An informational event.

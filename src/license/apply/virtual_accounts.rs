@@ -132,6 +132,7 @@ impl Apply<'_> {
         for token in tokens {
             self.drop_token(token);
         }
+        self.drop_scope(&[], &[id]);
         if let Some(va) = self.state.virtual_accounts.remove(&id) {
             self.state.index.remove_virtual_account(&va);
             self.changes.insert(RecordKey::VirtualAccount(id));

@@ -1,0 +1,170 @@
+//! The model's users, sessions and API clients.
+
+use super::*;
+
+const IDLE: u64 = HOUR / 2;
+const LIFE: u64 = 12 * HOUR;
+
+pub(super) struct UserModel {
+    role: Role,
+    disabled: bool,
+    accounts: Vec<AccountId>,
+    virtual_accounts: Vec<VirtualAccountId>,
+}
+
+#[derive(Clone)]
+pub(super) struct SessionModel {
+    id: Digest32,
+    user: String,
+    begun: u64,
+    used: u64,
+}
+
+#[derive(Default)]
+pub(super) struct People {
+    pub users: BTreeMap<String, UserModel>,
+    sessions: Vec<SessionModel>,
+    /// The account of each client.
+    clients: BTreeMap<String, u64>,
+}
+
+impl People {
+    pub fn administrator(&mut self, name: &str) {
+        let (role, disabled) = (Role::SystemAdministrator, false);
+        let user = UserModel { role, disabled, accounts: vec![], virtual_accounts: vec![] };
+        self.users.insert(name.to_owned(), user);
+    }
+
+    fn others(&self, name: &str) -> bool {
+        let full = |u: &UserModel| u.role == Role::SystemAdministrator && !u.disabled;
+        self.users.iter().any(|(n, u)| n != name && full(u))
+    }
+
+    /// Neither the account nor its virtual accounts are there any more.
+    pub fn account_gone(&mut self, account: u64) {
+        self.clients.retain(|_, a| *a != account);
+        self.users.values_mut().for_each(|u| u.accounts.retain(|a| a.0 != account));
+    }
+
+    pub fn va_gone(&mut self, va: u64) {
+        self.users.values_mut().for_each(|u| u.virtual_accounts.retain(|v| v.0 != va));
+    }
+}
+
+impl Auditor {
+    fn check_places(&self, role: Role, accounts: &[AccountId], vas: &[VirtualAccountId]) -> Result<(), Reason> {
+        let counts = (accounts.is_empty(), vas.is_empty());
+        let wanted = match role {
+            Role::LocalAccountAdministrator => (false, true),
+            Role::VirtualAccountAdministrator => (true, false),
+            _ => (true, true),
+        };
+        ensure(counts == wanted, Reason::Invalid)?;
+        ensure(accounts.iter().all(|a| self.accounts.contains_key(&a.0)), Reason::NotFound)?;
+        ensure(vas.iter().all(|v| self.vas.contains_key(&v.0)), Reason::NotFound)
+    }
+
+    pub(super) fn create_user(&mut self, user: &User) -> Result<(), Reason> {
+        self.check_places(user.role, &user.accounts, &user.virtual_accounts)?;
+        ensure(!self.people.users.contains_key(&user.name), Reason::Exists)?;
+        let User { role, disabled, accounts, virtual_accounts, .. } = user.clone();
+        self.people.users.insert(user.name.clone(), UserModel { role, disabled, accounts, virtual_accounts });
+        Ok(())
+    }
+
+    pub(super) fn change_user(&mut self, name: &str, change: &UserChange) -> Result<(), Reason> {
+        let known = self.people.users.get(name).ok_or(Reason::NotFound)?;
+        let full = match change {
+            UserChange::Password { .. } => known.role == Role::SystemAdministrator && !known.disabled,
+            UserChange::Role { role, accounts, virtual_accounts } => {
+                self.check_places(*role, accounts, virtual_accounts)?;
+                *role == Role::SystemAdministrator && !known.disabled
+            }
+            UserChange::Disabled(disabled) => known.role == Role::SystemAdministrator && !disabled,
+        };
+        ensure(full || self.people.others(name), Reason::State)?;
+        let user = self.people.users.get_mut(name).unwrap();
+        match change {
+            UserChange::Password { .. } => {}
+            UserChange::Role { role, accounts, virtual_accounts } => {
+                user.role = *role;
+                user.accounts.clone_from(accounts);
+                user.virtual_accounts.clone_from(virtual_accounts);
+            }
+            UserChange::Disabled(disabled) => user.disabled = *disabled,
+        }
+        self.people.sessions.retain(|s| s.user != name);
+        Ok(())
+    }
+
+    pub(super) fn delete_user(&mut self, name: &str) -> Result<(), Reason> {
+        ensure(self.people.users.contains_key(name), Reason::NotFound)?;
+        ensure(self.people.others(name), Reason::State)?;
+        self.people.users.remove(name);
+        self.people.sessions.retain(|s| s.user != name);
+        Ok(())
+    }
+
+    fn live(&self) -> Vec<SessionModel> {
+        let live = |s: &&SessionModel| self.now < s.begun + LIFE && self.now < s.used + IDLE;
+        self.people.sessions.iter().filter(live).cloned().collect()
+    }
+
+    pub(super) fn begin_session(&mut self, id: &Digest32, user: &str) -> Result<(), Reason> {
+        ensure(!self.people.users.get(user).ok_or(Reason::NotFound)?.disabled, Reason::State)?;
+        self.people.sessions = self.live();
+        let mine = || self.people.sessions.iter().filter(|s| s.user == user);
+        if mine().count() >= 10 {
+            let stalest = mine().map(|s| (s.used, s.id)).min().unwrap().1;
+            self.people.sessions.retain(|s| s.id != stalest);
+        }
+        self.people.sessions.retain(|s| s.id != *id);
+        let (begun, used) = (self.now, self.now);
+        self.people.sessions.push(SessionModel { id: *id, user: user.to_owned(), begun, used });
+        Ok(())
+    }
+
+    pub(super) fn touch_session(&mut self, id: &Digest32) -> Result<(), Reason> {
+        self.people.sessions = self.live();
+        let session = self.people.sessions.iter_mut().find(|s| s.id == *id);
+        session.ok_or(Reason::NotFound)?.used = self.now;
+        Ok(())
+    }
+
+    pub(super) fn end_session(&mut self, id: &Digest32) {
+        self.people.sessions.retain(|s| s.id != *id);
+    }
+
+    pub(super) fn create_client(&mut self, id: &str, account: u64) -> Result<(), Reason> {
+        ensure(self.accounts.contains_key(&account), Reason::NotFound)?;
+        ensure(!self.people.clients.contains_key(id), Reason::Exists)?;
+        self.people.clients.insert(id.to_owned(), account);
+        Ok(())
+    }
+
+    pub(super) fn revoke_client(&mut self, id: &str) -> Result<(), Reason> {
+        self.people.clients.remove(id).map(drop).ok_or(Reason::NotFound)
+    }
+
+    pub(super) fn compare_people(&self, state: &State) -> Result<(), String> {
+        let model: Vec<_> = self.people.users.iter().map(|(name, u)| (name.clone(), u.role, u.disabled)).collect();
+        compare::same("users", model, state.users().map(|u| (u.name.clone(), u.role, u.disabled)).collect())?;
+        for (name, model) in &self.people.users {
+            let user = state.user(name).unwrap();
+            compare::same(
+                "places",
+                (&model.accounts, &model.virtual_accounts),
+                (&user.accounts, &user.virtual_accounts),
+            )?;
+            let mut live: Vec<_> =
+                self.live().into_iter().filter(|s| s.user == *name).map(|s| (s.id, s.used)).collect();
+            live.sort_unstable();
+            compare::same("sessions", live, state.sessions_of(name, state.now()).map(|s| (s.id, s.used.0)).collect())?;
+        }
+        let model: Vec<_> = self.people.clients.iter().map(|(id, account)| (id.clone(), *account)).collect();
+        let mut clients: Vec<_> =
+            state.accounts().flat_map(|a| state.api_clients(a.id)).map(|c| (c.id.clone(), c.account.0)).collect();
+        clients.sort_unstable();
+        compare::same("API clients", model, clients)
+    }
+}
