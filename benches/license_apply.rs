@@ -40,6 +40,7 @@ fn prepared() -> (State, Digest32) {
         name: format!("Example License {n}"),
         export_controlled: false,
         terms: vec![Term { quantity: 1 << 30, start: Millis(0), end: None, billing: Billing::Prepaid }],
+        covered_by: Vec::new(),
     });
     let entitlements = entitlements.collect();
     let (ca_chain, signer_cert, response) = (vec![vec![1; 600]; 3], vec![1; 600], [0; 32]);

@@ -1,6 +1,7 @@
 //! The composition root of `licraft node`: the one place that sees every room.
 
 use crate::admin::{self, AdminError, Kind, Peer, Route};
+use crate::api;
 use crate::config::{Config, NodeRole};
 use crate::gui;
 use crate::ha::control::Control;
@@ -103,18 +104,20 @@ fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
     }
 }
 
+/// What the GUI port answers: the pages, and on a node that takes part REST beside them.
 fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pages {
     let (shared, control) = (Arc::downgrade(shared), control.clone());
-    Box::new(move |served: Option<Served>| match shared.upgrade() {
-        Some(shared) => gui::router(gui::GuiContext {
-            ledger: shared.ledger.clone(),
-            cluster: control.clone(),
-            retired: served.is_none(),
-            clock: shared.clock.clone(),
-            serving: Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some())),
-            vip_url: Arc::new(move || vip_url(&shared)),
-        }),
-        None => axum::Router::new(),
+    Box::new(move |served: Option<Served>| {
+        let Some(shared) = shared.upgrade() else { return axum::Router::new() };
+        let retired = served.is_none();
+        let serving = Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some()));
+        let (ledger, clock) = (shared.ledger.clone(), shared.clock.clone());
+        let service = admin::Service::new(admin_parts(&shared, &control));
+        let api = api::ApiContext { service, clock: clock.clone(), serving: serving.clone() };
+        let cluster = control.clone();
+        let vip_url = Arc::new(move || vip_url(&shared));
+        let gui = gui::router(gui::GuiContext { ledger, cluster, serving, retired, clock, vip_url });
+        if retired { gui } else { gui.merge(api::router(api)) }
     })
 }
 

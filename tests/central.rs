@@ -205,6 +205,7 @@ fn entitlement(tag: &str, quantity: u64) -> AdminRequest {
         term_end: None,
         billing: BillingKind::Prepaid,
         export_controlled: false,
+        covered_by: None,
     })
 }
 
@@ -327,6 +328,63 @@ async fn an_account_is_registered_and_synchronized() {
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].seq, rows[0].account.as_deref(), rows[0].status.as_str()), (3, Some("TEST"), "active"));
     assert!(scene.ledger.state().check().is_empty());
+}
+
+/// The vendor's rule arrives, and both sides have the same numbers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spare_licenses_cover_by_the_rules_of_central() {
+    let scene = Scene::new().await;
+    let covered = |by: &[&str]| {
+        let AdminRequest::Entitle(base) = entitlement("LAB", 1) else { unreachable!() };
+        AdminRequest::Entitle(Entitle { covered_by: Some(by.iter().map(|t| (*t).into()).collect()), ..base })
+    };
+    scene.central.ask(covered(&["BASE"])).await;
+    scene.node.synchronize(scene.account, "admin").await.unwrap();
+
+    let va = scene.account().default_va;
+    let at = (scene.ledger.clock())();
+    let token_hash = [9; 32];
+    let expires = at.plus(Millis::DAY);
+    scene.ledger.must(Command::CreateToken {
+        va,
+        hash: token_hash,
+        sealed: Sealed(vec![1]),
+        description: String::new(),
+        expires_days: 1,
+        max_uses: 0,
+        export_controlled: false,
+    });
+    let certificate = IdCertificate { serial: [7; 16], key_hash: [7; 32], not_before: at, not_after: expires };
+    let registered = scene.ledger.must(Command::Register {
+        token_hash,
+        udi: Udi { pid: "ROUTER".into(), sn: "1".into() },
+        host_name: None,
+        product_type: "Router".into(),
+        software_version: "1".into(),
+        certificate,
+    });
+    let Outcome::Registered(registered) = registered else { panic!("{registered:?}") };
+    let action = InstanceAction::Authorize { usage: vec![("LAB".into(), 4)] };
+    let authorized =
+        scene.ledger.must(Command::Numbered { instance: registered.instance, number: 1, digest: [1; 32], action });
+    assert!(matches!(authorized, Outcome::Authorized(a) if a.in_compliance()));
+    scene.node.synchronize(scene.account, "admin").await.unwrap();
+
+    let AdminReply::Accounts(accounts) = scene.central.ask(AdminRequest::ListAccounts).await else { panic!() };
+    let account = accounts.iter().find(|a| a.virtual_account.as_deref() == Some("Default")).unwrap();
+    let state = scene.ledger.state();
+    for (tag, expected) in [("BASE", (0, -3)), ("LAB", (4, 3))] {
+        let license = state.license_by_tag(scene.account, tag).unwrap().id;
+        let pool = state.pool(va, license).unwrap();
+        let usage = account.usage.iter().find(|u| u.tag == tag).unwrap();
+        assert_eq!((pool.in_use, pool.substitution), expected, "{tag}");
+        assert_eq!((usage.in_use, usage.substitution), expected, "{tag} at central");
+    }
+    drop(state);
+
+    scene.central.ask(covered(&[])).await;
+    scene.node.synchronize(scene.account, "admin").await.unwrap();
+    assert!(scene.ledger.state().alerts().any(|a| a.key.kind == AlertKind::InsufficientLicenses));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -794,12 +852,16 @@ fn the_commands_say_what_they_did() {
     };
     assert_eq!(entitle(&["--quantity", "7"]).1, "Example/Default has 7 of BASE (Base License).\n");
     assert_eq!(entitle(&["--quantity", "5", "--term-end", "2999-12-31", "--billing", "usage"]).0, 0);
+    let (status, _, error) = entitle(&["--quantity", "1", "--covered-by", "BASE"]);
+    assert_eq!((status, error.contains("BASE would cover itself")), (1, true), "{error}");
+    let (status, _, error) = entitle(&["--quantity", "1", "--covered-by", "PREMIUM"]);
+    assert_eq!((status, error.contains("has no license PREMIUM that could cover BASE")), (1, true), "{error}");
     assert_eq!(entitle(&["--quantity", "5", "--term-end", "1999-12-31"]).0, 1, "over before it starts");
     assert_eq!(entitle(&["--quantity", "5", "--term-end", "tomorrow"]).0, 2, "not a date");
 
     // The same commands while `serve` holds the store.
     let serving = CentralProcess::start(&home);
-    assert_eq!(ok(&["account", "list", "-o", "plain"]), "Example\tDefault\t\tBASE\tBase License\t12\n");
+    assert_eq!(ok(&["account", "list", "-o", "plain"]), "Example\tDefault\t\tBASE\tBase License\t12\t0\t0\n");
     let json: serde_json::Value = serde_json::from_str(&ok(&["account", "list", "-o", "json"])).unwrap();
     assert_eq!(json[0]["terms"][1]["billing"], "usage");
     assert_eq!(ok(&["server", "list"]), "No servers.\n");

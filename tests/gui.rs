@@ -270,8 +270,13 @@ impl Gui {
             signer_cert: vec![],
         };
         self.done(Command::ApproveAccount { account, keys });
-        let entitlement =
-            Entitlement { tag: "regid.base".into(), name: text.into(), export_controlled: false, terms: vec![] };
+        let entitlement = Entitlement {
+            tag: "regid.base".into(),
+            name: text.into(),
+            export_controlled: false,
+            terms: vec![],
+            covered_by: vec![],
+        };
         self.done(Command::ActivateAccount {
             account,
             ca_chain: vec![vec![1]],

@@ -46,7 +46,7 @@ fn random_commands_agree_with_the_model_on_every_replica() {
 }
 
 /// What the random sequences must have met at least three times.
-const MUST_MEET: [&str; 44] = [
+const MUST_MEET: [&str; 45] = [
     "BeginSession: Done",
     "BeginSync: SyncBegun",
     "ChangeUser: Done",
@@ -91,6 +91,7 @@ const MUST_MEET: [&str; 44] = [
     "TransferLicense: Done",
     "TransferLicense: limit",
     "repeated",
+    "substitution",
 ];
 
 // ---- the story ----
@@ -98,6 +99,59 @@ const MUST_MEET: [&str; 44] = [
 fn names(rig: &Rig, va: VirtualAccountId) -> BTreeMap<String, i64> {
     let tag = |p: &Pool| rig.state.license(p.license).unwrap().tag.clone();
     rig.state.pools(va).map(|p| (tag(p), p.balance())).collect()
+}
+
+/// Spare licenses of a higher tier cover what lacks of a lower one, near ones first, and never what they use themselves.
+#[test]
+fn spare_higher_tiers_cover_lower_ones() {
+    let mut rig = Rig::initialized();
+    let covered = |tag: &str, quantity, by: &[&str]| Entitlement {
+        covered_by: by.iter().map(|t| (*t).to_owned()).collect(),
+        ..entitlement(tag, vec![perpetual(quantity)])
+    };
+    let tiers = |assurance: &[&str]| {
+        vec![covered("BASE", 1, &["LIFECYCLE"]), covered("LIFECYCLE", 3, assurance), covered("ASSURANCE", 10, &[])]
+    };
+    let account = rig.active_account("TEST", tiers(&["ASSURANCE"]));
+    let va = rig.state.account(account).unwrap().default_va;
+    let token = rig.token(va, 0, false);
+    let instance = rig.registered(token, 1, 1).instance;
+    let lent = |rig: &Rig| -> Vec<(String, i64, i64)> {
+        let tag = |p: &Pool| rig.state.license(p.license).unwrap().tag.clone();
+        rig.state.pools(va).map(|p| (tag(p), p.substitution, p.balance())).collect()
+    };
+    let is = |a: [(&str, i64, i64); 3]| a.map(|(tag, net, balance)| (tag.to_owned(), net, balance)).to_vec();
+
+    // BASE lacks 4: 1 from the spare LIFECYCLE, which uses 2 itself; 3 from ASSURANCE behind it.
+    let answer = rig.authorize(instance, 1, &[("BASE", 5), ("LIFECYCLE", 2)]);
+    assert!(answer.in_compliance());
+    assert_eq!(lent(&rig), is([("BASE", 4, 0), ("LIFECYCLE", -1, 0), ("ASSURANCE", -3, 7)]));
+    let base = rig.state.license_by_tag(account, "BASE").unwrap().id;
+    let loans: Vec<_> = rig
+        .state
+        .loans(va, base)
+        .into_iter()
+        .map(|l| (rig.state.license(l.from).unwrap().tag.clone(), l.count))
+        .collect();
+    assert_eq!(loans, [("LIFECYCLE".to_owned(), 1), ("ASSURANCE".to_owned(), 3)]);
+
+    // What a lender needs itself comes first, and nothing covers the highest tier.
+    let answer = rig.authorize(instance, 2, &[("ASSURANCE", 12), ("BASE", 2), ("LIFECYCLE", 4)]);
+    assert!(!answer.in_compliance());
+    assert_eq!(lent(&rig), is([("BASE", 0, -1), ("LIFECYCLE", 0, -1), ("ASSURANCE", 0, -2)]));
+    let short = |rig: &Rig| rig.state.alerts().filter(|a| a.key.kind == AlertKind::InsufficientLicenses).count();
+    assert_eq!(short(&rig), 3);
+
+    // A rule that goes takes its loans with it.
+    rig.authorize(instance, 3, &[("BASE", 5), ("LIFECYCLE", 2)]);
+    assert_eq!(short(&rig), 0);
+    rig.run(Command::BeginSync { account });
+    let frozen = rig.state.account(account).unwrap().sync.outstanding.clone().unwrap().usage;
+    let usage = [("ASSURANCE", 0, -3), ("BASE", 5, 4), ("LIFECYCLE", 2, -1)];
+    assert_eq!(frozen, usage.map(|(tag, in_use, net)| (tag.to_owned(), in_use, net)));
+    rig.run(complete(account, 1, tiers(&[])));
+    assert_eq!(lent(&rig), is([("BASE", 1, -3), ("LIFECYCLE", -1, 0), ("ASSURANCE", 0, 10)]));
+    assert_eq!(short(&rig), 1);
 }
 
 /// Story B: over-consumption is granted, reported, and counted exactly.
@@ -279,7 +333,7 @@ fn an_account_lives_from_request_to_deletion() {
     let instance = rig.registered(token, 1, 1).instance;
     rig.authorize(instance, 1, &[("BASE", 2)]);
     rig.run(Command::BeginSync { account });
-    let (seq, usage) = (1, vec![("BASE".to_owned(), 2)]);
+    let (seq, usage) = (1, vec![("BASE".to_owned(), 2, 0)]);
     rig.authorize(instance, 2, &[("BASE", 3)]);
     let frozen = rig.state.account(account).unwrap().sync.outstanding.clone().unwrap();
     assert_eq!((frozen.seq, frozen.usage, frozen.instances), (seq, usage, 1), "what was begun stays as it was");

@@ -108,7 +108,13 @@ async fn seed(ledger: &dyn Ledger) -> Result<()> {
     };
     done(ledger, Command::ApproveAccount { account, keys }).await?;
     let term = Term { quantity: 1_000_000, start: Millis(1), end: None, billing: Billing::Prepaid };
-    let hot = Entitlement { tag: text("HOT"), name: text("Hot"), export_controlled: false, terms: vec![term] };
+    let hot = Entitlement {
+        tag: text("HOT"),
+        name: text("Hot"),
+        export_controlled: false,
+        terms: vec![term],
+        covered_by: vec![],
+    };
     let (ca_chain, signer_cert) = (vec![vec![1]], vec![1]);
     let activate =
         Command::ActivateAccount { account, ca_chain, signer_cert, entitlements: vec![hot], response: [1; 32] };

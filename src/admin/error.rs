@@ -128,6 +128,20 @@ impl From<AdminError> for Status {
     }
 }
 
+impl From<Status> for AdminError {
+    /// The failure that a status was made of; one of another making is an internal one.
+    fn from(status: Status) -> Self {
+        let kind = status.metadata().get(KIND_KEY).and_then(|v| v.to_str().ok());
+        let kind =
+            Kind::ALL.iter().find(|(_, word, ..)| Some(*word) == kind).map_or(Kind::Internal, |(kind, ..)| *kind);
+        let text = |key| {
+            let bytes = status.metadata().get_bin(key).and_then(|v| v.to_bytes().ok());
+            bytes.map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
+        };
+        Self { kind, message: status.message().to_owned(), why: text(WHY_KEY), hint: text(HINT_KEY) }
+    }
+}
+
 impl From<ProposeError> for AdminError {
     fn from(error: ProposeError) -> Self {
         let message = error.to_string();
@@ -177,7 +191,9 @@ mod tests {
 
     #[test]
     fn a_status_carries_cause_hint_and_exit_code() {
-        let status = Status::from(AdminError::new(Kind::NoQuorum, "no").because("größer").hint("wait"));
+        let error = AdminError::new(Kind::NoQuorum, "no").because("größer").hint("wait");
+        let status = Status::from(error.clone());
+        assert_eq!(AdminError::from(status.clone()), error);
         assert_eq!(status.metadata().get(KIND_KEY).unwrap(), "no-quorum");
         assert_eq!(status.metadata().get(EXIT_KEY).unwrap(), "3");
         assert_eq!(status.metadata().get_bin(WHY_KEY).unwrap().to_bytes().unwrap(), "größer".as_bytes());

@@ -5,6 +5,7 @@ use super::cluster::{ClusterControl, SyncControl};
 use super::error::{AdminError, Kind};
 use super::guard::{Forwarder, Guard};
 use super::listen::Incoming;
+use super::status::ClusterStatus;
 use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::license::{Command, Outcome, State};
 use crate::pki::passwords::Passwords;
@@ -86,6 +87,23 @@ impl Service {
             .add_service(ApiClientsServer::new(self.clone()))
             .add_service(AuditServer::new(self.clone()))
             .add_service(DoctorServer::new(self.clone()))
+    }
+
+    /// The records that this service reads and changes.
+    #[must_use]
+    pub fn ledger(&self) -> &Arc<dyn Ledger> {
+        &self.parts.ledger
+    }
+
+    /// The sealing key, once the node has one.
+    #[must_use]
+    pub fn sealer(&self) -> Option<Sealer> {
+        (self.parts.sealer)()
+    }
+
+    /// What the cluster looks like from this node.
+    pub async fn cluster_status(&self) -> ClusterStatus {
+        self.parts.cluster.status().await
     }
 
     pub(super) fn state(&self) -> Arc<State> {

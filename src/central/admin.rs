@@ -1,12 +1,12 @@
 //! What an operator of central may do: the same requests offline on the store and, while `serve` holds it, through the
 //! Unix socket in central's folder.
 
-use super::document::{BillingKind, LicenseTerms, TermTerms};
+use super::document::{BillingKind, LicenseTerms, TagUsage, TermTerms};
 use super::records::*;
 use super::refusal::{RefusalReason, Result, check_name, check_text, refused};
 use super::service::Service;
 use super::store::Batch;
-use crate::license::{MAX_COUNT, MAX_LICENSES_PER_ACCOUNT, MAX_TERMS, Millis};
+use crate::license::{MAX_COUNT, MAX_COVERS, MAX_LICENSES_PER_ACCOUNT, MAX_TERMS, Millis};
 use serde::{Deserialize, Serialize};
 
 /// A request of an operator.
@@ -53,6 +53,8 @@ pub struct Entitle {
     pub term_end: Option<Millis>,
     pub billing: BillingKind,
     pub export_controlled: bool,
+    /// Tags of the licenses that cover this one, the preferred first; none: as they are.
+    pub covered_by: Option<Vec<String>>,
 }
 
 /// What a request came to.
@@ -77,6 +79,8 @@ pub struct AccountRow {
     pub server: Option<String>,
     pub account: Option<String>,
     pub licenses: Vec<LicenseTerms>,
+    /// What its account reported at the last synchronization.
+    pub usage: Vec<TagUsage>,
 }
 
 /// An account of an on-prem server (or a server without any).
@@ -162,11 +166,16 @@ impl Service {
                     server: None,
                     account: None,
                     licenses: Vec::new(),
+                    usage: Vec::new(),
                 });
                 continue;
             }
             for account in accounts {
                 let licenses = self.entitlements(&account.smart_account, &account.name)?;
+                let usage = match &account.bound {
+                    Some(bound) => self.store.get(&AccountRecord::usage_blob(&bound.server, &bound.account))?,
+                    None => None,
+                };
                 let (server, bound) = account.bound.map(|b| (b.server, b.account)).unzip();
                 rows.push(AccountRow {
                     smart_account: account.smart_account,
@@ -174,6 +183,7 @@ impl Service {
                     server,
                     account: bound,
                     licenses,
+                    usage: usage.unwrap_or_default(),
                 });
             }
         }
@@ -197,7 +207,7 @@ impl Service {
                 format!("{smart}/{va} has {MAX_LICENSES_PER_ACCOUNT} licenses, which is the most one answer carries");
             return Err(refused(RefusalReason::Invalid, message));
         }
-        let mut terms = known.map(|k| k.license.terms).unwrap_or_default();
+        let (mut terms, covered_before) = known.map(|k| (k.license.terms, k.license.covered_by)).unwrap_or_default();
         if entitle.quantity == 0 {
             terms.clear();
         } else {
@@ -212,9 +222,18 @@ impl Service {
                 return Err(refused(RefusalReason::Invalid, format!("a license has at most {MAX_TERMS} terms")));
             }
         }
+        let covered_by = match &entitle.covered_by {
+            None => covered_before,
+            Some(tags) => self.check_covers(smart, va, tag, tags)?,
+        };
         let done = format!("{smart}/{va} has {} of {tag} ({}).", entitle.quantity, entitle.name);
-        let license =
-            LicenseTerms { tag: entitle.tag, name: entitle.name, export_controlled: entitle.export_controlled, terms };
+        let license = LicenseTerms {
+            tag: entitle.tag,
+            name: entitle.name,
+            export_controlled: entitle.export_controlled,
+            terms,
+            covered_by,
+        };
         let record = EntitlementRecord {
             smart_account: entitle.smart_account,
             virtual_account: entitle.virtual_account,
@@ -224,6 +243,37 @@ impl Service {
         batch.put(&key, &record);
         self.store.commit(batch)?;
         Ok(AdminReply::Done(done))
+    }
+
+    /// The rule that `tag` is covered by `tags`, which must be other licenses there that it does not cover itself.
+    fn check_covers(&self, smart: &str, va: &str, tag: &str, tags: &[String]) -> Result<Vec<String>> {
+        let invalid = |message: String| Err(refused(RefusalReason::Invalid, message));
+        if tags.len() > MAX_COVERS {
+            return invalid(format!("a license is covered by at most {MAX_COVERS} others"));
+        }
+        let licenses = self.entitlements(smart, va)?;
+        let mut seen: Vec<&str> = Vec::new();
+        for cover in tags {
+            if seen.contains(&cover.as_str()) {
+                return invalid(format!("{cover} is named twice; name each license once"));
+            }
+            seen.push(cover);
+            if !licenses.iter().any(|l| l.tag == *cover) {
+                let message = format!("{smart}/{va} has no license {cover} that could cover {tag}; entitle it first");
+                return Err(refused(RefusalReason::NotFound, message));
+            }
+        }
+        let mut next = 0;
+        while let Some(cover) = seen.get(next).copied() {
+            if cover == tag {
+                return invalid(format!("{tag} would cover itself; a higher license covers a lower one, never back"));
+            }
+            let above = licenses.iter().filter(|l| l.tag == cover).flat_map(|l| &l.covered_by);
+            let above: Vec<&str> = above.map(String::as_str).filter(|tag| !seen.contains(tag)).collect();
+            seen.extend(above);
+            next += 1;
+        }
+        Ok(tags.to_vec())
     }
 
     fn list_servers(&self) -> Result<AdminReply> {

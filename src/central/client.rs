@@ -338,7 +338,11 @@ impl Upstream {
 
     /// Made from the frozen record alone: the same bytes on every node, each time.
     fn sync_payload(&self, account: &Account, outstanding: &SyncOutstanding) -> Vec<u8> {
-        let usage = |(tag, in_use): &(String, u64)| TagUsage { tag: tag.clone(), in_use: *in_use };
+        let usage = |(tag, in_use, substitution): &(String, u64, i64)| TagUsage {
+            tag: tag.clone(),
+            in_use: *in_use,
+            substitution: *substitution,
+        };
         document::payload(&SyncRequest {
             version: document::VERSION,
             server: self.ledger.state().meta().server_uid.clone(),

@@ -9,7 +9,7 @@ use crate::proto::admin::{AccountRef, ApiClientRef, CreateApiClientRequest};
 use clap::Subcommand;
 use std::process::ExitCode;
 
-/// Programs that may call the REST API, each for one account.
+/// Programs that may call the REST API, each for one account or for the server.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   licraft api-client create --account TEST --description monitoring
@@ -28,6 +28,7 @@ enum Verb {
     /// Make an API client; its secret is shown once.
     #[command(after_help = "Examples:
   licraft api-client create --account TEST --description monitoring
+  licraft api-client create --server --role system-operator
   Then get an access token for an hour:
   curl --cacert ca.pem -d grant_type=client_credentials -d client_id=ID -d client_secret=SECRET \\
        https://10.0.0.12:8443/oauth/token")]
@@ -48,6 +49,13 @@ struct Of {
 struct Create {
     #[command(flatten)]
     of: Of,
+    /// For the whole server instead of an account.
+    #[arg(long, conflicts_with = "account")]
+    server: bool,
+    /// What it may do: local-account-administrator or read-only for an account; a role of the server, read-only if left
+    /// out, for that.
+    #[arg(long, value_name = "ROLE", default_value = "", hide_default_value = true)]
+    role: String,
     /// What it is for.
     #[arg(long, default_value = "")]
     description: String,
@@ -70,7 +78,8 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             let row = |client: &crate::proto::admin::ApiClient| {
                 Row::new()
                     .with("id", cell(client.id.as_str()))
-                    .with("account", cell(client.account.as_str()))
+                    .with("account", text_or_none(&client.account))
+                    .with("role", cell(client.role.as_str()))
                     .with("description", text_or_none(&client.description))
                     .with("created", time(client.created_ms))
                     .with("created_by", cell(client.created_by.as_str()))
@@ -79,8 +88,9 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         }
         Verb::Create(args) => {
             let client = context.client().await?;
-            let account = args.of.account.unwrap_or_default();
-            let asked = CreateApiClientRequest { account, description: args.description };
+            let account = args.of.account.clone().unwrap_or_default();
+            let Create { server, role, description, .. } = args;
+            let asked = CreateApiClientRequest { account, description, server, role };
             let made = client.direct(asked, |c, r| async move { ApiClientsClient::new(c).create(r).await }).await?;
             match context.format {
                 Format::Table => {

@@ -100,6 +100,8 @@ enum AccountCommand {
       --license LIC_BASE --name \"Base License\" --quantity 100 --term-end 2028-12-31
   licraft central entitle --smart-account Example --virtual-account Default \\
       --license LIC_LAB --name \"Lab License\" --quantity 0
+  licraft central entitle --smart-account Example --virtual-account Default \\
+      --license LIC_BASE --name \"Base License\" --quantity 100 --covered-by LIC_PREMIUM
 
 A quantity replaces that of the term with the same billing and end; 0 leaves the catalog entry only.")]
 struct EntitleArgs {
@@ -123,6 +125,12 @@ struct EntitleArgs {
     term_end: Option<Millis>,
     #[arg(long, value_enum, default_value_t = BillingArg::Prepaid)]
     billing: BillingArg,
+    /// Spare ones of this license cover what lacks of it; may be repeated, the preferred first. Without: as it is.
+    #[arg(long, value_name = "TAG")]
+    covered_by: Vec<String>,
+    /// Nothing covers it any more.
+    #[arg(long, conflicts_with = "covered_by")]
+    no_cover: bool,
     /// The license may only go to tokens that allow export-controlled functionality.
     #[arg(long)]
     export_controlled: bool,
@@ -325,6 +333,10 @@ impl From<EntitleArgs> for Entitle {
                 BillingArg::Usage => BillingKind::Usage,
             },
             export_controlled: args.export_controlled,
+            covered_by: match args.no_cover {
+                true => Some(Vec::new()),
+                false => Some(args.covered_by).filter(|tags| !tags.is_empty()),
+            },
         }
     }
 }

@@ -6,7 +6,7 @@ use super::later::Later;
 use super::output::{Row, cell, print_list, time};
 use super::place::Place;
 use crate::proto::admin::licenses_client::LicensesClient;
-use crate::proto::admin::{ListLicensesRequest, Pool, ShowLicenseRequest, TransferLicenseRequest};
+use crate::proto::admin::{ListLicensesRequest, Loan, Pool, ShowLicenseRequest, TransferLicenseRequest};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -75,7 +75,16 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         Verb::Show(args) => {
             let asked = ShowLicenseRequest { account: args.account.unwrap_or_default(), license: args.license };
             let client = context.client().await?;
-            client.call(asked, |c, r| async move { LicensesClient::new(c).show(r).await }).await?.pools
+            let reply = client.call(asked, |c, r| async move { LicensesClient::new(c).show(r).await }).await?;
+            let rows: Vec<Row> =
+                reply.pools.iter().map(|pool| row(pool).json_only("loans", loans(pool, &reply.loans))).collect();
+            print_list(context.format, "licenses", &rows);
+            for loan in &reply.loans {
+                let Loan { virtual_account, from, to, count } = loan;
+                context
+                    .say(&format!("In {virtual_account} {count} of {from} cover {to}, as the vendor's rule allows."));
+            }
+            return Ok(ExitCode::SUCCESS);
         }
         Verb::Transfer(args) => return transfer(args, context).await,
         Verb::Tag(later) => return Err(later.refuse("license tag", "`licraft license list`")),
@@ -92,6 +101,12 @@ async fn transfer(args: TransferArgs, context: &Context) -> Result<ExitCode, Cli
     client.call(asked, |c, r| async move { LicensesClient::new(c).transfer(r).await }).await?;
     context.done(&done, 0);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The loans in a pool's virtual account.
+fn loans(pool: &Pool, loans: &[Loan]) -> Value {
+    let here = loans.iter().filter(|loan| loan.virtual_account == pool.virtual_account);
+    here.map(|loan| json!({ "from": loan.from, "to": loan.to, "count": loan.count })).collect()
 }
 
 fn row(pool: &Pool) -> Row {

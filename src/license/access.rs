@@ -159,6 +159,20 @@ impl User {
     }
 }
 
+impl ApiClient {
+    /// Whether this program may do `action` in `place`.
+    #[must_use]
+    pub fn may(&self, action: Action, place: Place, state: &State) -> bool {
+        let here = match (self.account, place) {
+            (None, _) => true,
+            (Some(_), Place::Server) => false,
+            (Some(own), Place::Account(account)) => own == account,
+            (Some(own), Place::VirtualAccount(va)) => state.virtual_account(va).is_some_and(|va| va.account == own),
+        };
+        here && self.role.may(action)
+    }
+}
+
 impl Session {
     /// When it ends unless it is used.
     #[must_use]
@@ -206,6 +220,27 @@ mod tests {
         let reader = user(Role::ReadOnly);
         assert!(reader.may(Action::Look, Place::Account(AccountId(9)), &state));
         assert!(!reader.may(Action::ManageTokens, Place::Account(AccountId(1)), &state));
+    }
+
+    #[test]
+    fn an_accounts_program_sees_that_account_alone() {
+        let client = |account, role| ApiClient {
+            id: "1".into(),
+            account,
+            role,
+            description: String::new(),
+            secret_hash: [0; 32],
+            created: Millis(0),
+            created_by: String::new(),
+        };
+        let (state, here) = (State::default(), Place::Account(AccountId(1)));
+        let own = client(Some(AccountId(1)), Role::ReadOnly);
+        assert!(own.may(Action::Look, here, &state) && !own.may(Action::ManageTokens, here, &state));
+        assert!(!own.may(Action::Look, Place::Account(AccountId(2)), &state));
+        assert!(!own.may(Action::Look, Place::Server, &state));
+        let server = client(None, Role::SystemOperator);
+        assert!(server.may(Action::ManageAccounts, Place::Server, &state) && server.may(Action::Look, here, &state));
+        assert!(!server.may(Action::ManageUsers, Place::Server, &state));
     }
 
     #[test]

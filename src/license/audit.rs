@@ -86,8 +86,9 @@ impl State {
             Command::ChangeUser { name, change } => change.audit_line(name),
             Command::DeleteUser { name } => ("user-delete", name.clone()),
             Command::BeginSession { user, source, .. } => ("session-begin", format!("{user} from {source}")),
-            Command::CreateApiClient { id, account: a, .. } => {
-                ("api-client-create", format!("{id} for {}", account(*a)))
+            Command::CreateApiClient { id, account: of, role, .. } => {
+                let of = of.map_or_else(|| "the server".to_owned(), account);
+                ("api-client-create", format!("{id} for {of}, {role}"))
             }
             Command::RevokeApiClient { id } => ("api-client-revoke", id.clone()),
             Command::RequestAccount { name, smart_account, virtual_account, .. } => {

@@ -68,6 +68,9 @@ impl State {
             let counted = used.remove(&(*va, *license)).unwrap_or_default();
             differs(found, what("in use"), pool.in_use, counted);
             differs(found, what("purchased"), pool.purchased, pool.purchased_at(pool.evaluated));
+            let lent = self.index.groups.get(license).map(|group| substitution::net(&self.loans_among(*va, group)));
+            let lent = lent.and_then(|net| net.get(license).copied()).unwrap_or_default();
+            differs(found, what("substitution"), pool.substitution, lent);
             let short = pool.balance() < 0;
             differs(found, what("out of compliance"), pool.out_of_compliance_since.is_some(), short);
             let owner = self.virtual_account(*va).map(|v| v.account);
@@ -113,7 +116,7 @@ impl State {
                 found.push(format!("User {} administers what does not exist.", user.name));
             }
         }
-        for client in self.api_clients.values().filter(|c| self.account(c.account).is_none()) {
+        for client in self.api_clients.values().filter(|c| c.account.is_some_and(|a| self.account(a).is_none())) {
             found.push(format!("API client {} belongs to no account.", client.id));
         }
         for session in self.sessions.values().filter(|s| self.user(&s.user).is_none_or(|u| u.disabled)) {

@@ -212,7 +212,8 @@ pub enum Command {
     },
     CreateApiClient {
         id: String,
-        account: AccountId,
+        account: Option<AccountId>,
+        role: Role,
         description: String,
         secret_hash: Digest32,
     },
@@ -262,6 +263,8 @@ pub struct Entitlement {
     pub export_controlled: bool,
     /// Empty: known to the catalog, nothing purchased.
     pub terms: Vec<Term>,
+    /// See [`License::covered_by`].
+    pub covered_by: Vec<String>,
 }
 
 /// An event before it has a place in the log.

@@ -136,6 +136,11 @@ impl Index {
         for license in state.licenses.values() {
             index.licenses.entry(license.account).or_default().insert(license.tag.clone(), license.id);
         }
+        for account in state.accounts.keys() {
+            let ids = index.licenses.get(account).into_iter().flat_map(|tags| tags.values());
+            let licenses = ids.filter_map(|id| state.license(*id)).collect::<Vec<_>>();
+            index.groups.extend(substitution::groups(licenses.into_iter()));
+        }
         for pool in state.pools.values() {
             index.move_boundary(pool.va, pool.license, None, pool.next_boundary());
         }

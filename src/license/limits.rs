@@ -38,11 +38,13 @@ pub const MAX_COUNT: u64 = 1 << 40;
 pub const MAX_INSTANCES: u64 = 1 << 20;
 /// Terms of one license in one virtual account: a dozen renewals and some add-ons.
 pub const MAX_TERMS: usize = 32;
-/// Licenses of one account. The frozen usage of a synchronization (tag and count of each) lies in the account's
+/// Licenses that cover one: a product line has a handful of tiers.
+pub const MAX_COVERS: usize = 8;
+/// Licenses of one account. The frozen usage of a synchronization (tag and two counts of each) lies in the account's
 /// record and must fit 128 KiB beside its certificates.
 pub const MAX_LICENSES_PER_ACCOUNT: usize = 600;
 const _: () =
-    assert!(MAX_LICENSES_PER_ACCOUNT * (MAX_TAG + 12) + (MAX_CHAIN + 4) * MAX_BLOB + 8 * MAX_TEXT < 128 * 1024);
+    assert!(MAX_LICENSES_PER_ACCOUNT * (MAX_TAG + 22) + (MAX_CHAIN + 4) * MAX_BLOB + 8 * MAX_TEXT < 128 * 1024);
 /// Local accounts: each page and each synchronization round walks them.
 pub const MAX_ACCOUNTS: usize = 1_000;
 /// Virtual accounts of one account: a synchronization visits each of them for each license.
@@ -59,8 +61,8 @@ pub const MAX_USER_SCOPE: usize = 100;
 pub const MAX_SESSIONS: usize = 10_000;
 /// Sessions of one user at once: more than one person has browsers; a further one ends the stalest.
 pub const MAX_SESSIONS_PER_USER: usize = 10;
-/// API clients of one account: a program each.
-pub const MAX_API_CLIENTS_PER_ACCOUNT: usize = 100;
+/// API clients of one account, or of the server: a program each.
+pub const MAX_API_CLIENTS: usize = 100;
 /// Members ever, the retired ones included, since a node id is never given again.
 pub const MAX_MEMBERS: usize = 10_000;
 /// Virtual addresses: one IPv4 and one IPv6, and room for a move.

@@ -19,6 +19,7 @@ mod outcome;
 mod preview;
 mod records;
 mod state;
+mod substitution;
 
 pub use access::{Action, Place, Role};
 pub use audit::AuditEntry;
@@ -29,3 +30,4 @@ pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Regist
 pub use preview::EntitlementChange;
 pub use records::*;
 pub use state::{Changes, State};
+pub use substitution::Loan;

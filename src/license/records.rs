@@ -207,8 +207,8 @@ pub struct SyncOutstanding {
     pub incarnation_since: Millis,
     /// [`SyncState::last_response`] when it was begun.
     pub previous: Digest32,
-    /// Usage per license frozen at the cut: (tag, in use), sorted by tag.
-    pub usage: Vec<(String, u64)>,
+    /// Usage per license frozen at the cut, sorted by tag: (tag, in use, borrowed or, below zero, lent).
+    pub usage: Vec<(String, u64, i64)>,
     pub instances: u64,
 }
 
@@ -280,6 +280,8 @@ pub struct License {
     /// What people read.
     pub name: String,
     pub export_controlled: bool,
+    /// Entitlement tags of the licenses whose spare ones cover what lacks of this one, the preferred first.
+    pub covered_by: Vec<String>,
 }
 
 /// What one virtual account has and uses of one license.
@@ -505,12 +507,14 @@ pub struct Session {
     pub used: Millis,
 }
 
-/// A program that may call the REST API for one account.
+/// A program that may call the REST API, for one account or for the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiClient {
     /// Public, random, unique.
     pub id: String,
-    pub account: AccountId,
+    /// None: the whole server.
+    pub account: Option<AccountId>,
+    pub role: Role,
     pub description: String,
     /// SHA-256 of the secret, which has 256 random bits.
     pub secret_hash: Digest32,

@@ -48,6 +48,8 @@ pub(super) struct Index {
     /// Accounts by the moment their synchronization becomes overdue; those already marked overdue are not here.
     pub syncs_due: OrdSet<(Millis, AccountId)>,
     pub requests: OrdSet<(Millis, u128)>,
+    /// By license, those that substitution rules connect with it.
+    pub groups: OrdMap<LicenseId, Arc<[LicenseId]>>,
     pub sessions_of: OrdSet<(String, Digest32)>,
     /// Sessions by the moment they end at the latest.
     pub session_ends: OrdSet<(Millis, Digest32)>,
@@ -237,7 +239,8 @@ impl State {
     pub fn api_client(&self, id: &str) -> Option<&ApiClient> {
         self.api_clients.get(id).map(|c| &**c)
     }
-    pub fn api_clients(&self, account: AccountId) -> impl Iterator<Item = &ApiClient> + Send + '_ {
+    /// The clients of an account; None: those of the server.
+    pub fn api_clients(&self, account: Option<AccountId>) -> impl Iterator<Item = &ApiClient> + Send + '_ {
         self.api_clients.values().map(|c| &**c).filter(move |c| c.account == account)
     }
     /// Audit entries newer than `after`, oldest first.

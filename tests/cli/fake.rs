@@ -269,6 +269,7 @@ impl SyncControl for Central {
             name: name.into(),
             export_controlled: false,
             terms,
+            covered_by: if tag == "ESS" { vec!["ENH".into()] } else { Vec::new() },
         });
         let command = Command::ActivateAccount {
             account,
@@ -296,6 +297,7 @@ pub struct Node {
     pub ledger: Arc<Memory>,
     pub cluster: Arc<Cluster>,
     pub dir: TempDir,
+    sealer: Sealer,
     _socket: SocketFile,
 }
 
@@ -315,7 +317,7 @@ impl Node {
             let _inside = runtime.enter();
             unix(&dir.path().join("admin.sock")).unwrap()
         };
-        let node = Self { runtime, ledger, cluster, dir, _socket: socket };
+        let node = Self { runtime, ledger, cluster, dir, sealer: Sealer::generate(), _socket: socket };
         node.runtime.spawn(serve(node.parts(route), incoming, std::future::pending()));
         node
     }
@@ -330,7 +332,7 @@ impl Node {
     }
 
     pub fn parts(&self, route: Route) -> Parts {
-        let sealer = Sealer::generate();
+        let sealer = self.sealer.clone();
         Parts {
             ledger: self.ledger.clone(),
             cluster: self.cluster.clone(),
@@ -351,6 +353,10 @@ impl Node {
 
     /// Registers a product with `token`, using `count` of license ENH.
     pub fn register(&self, token: &str, sn: &str, host_name: Option<&str>, count: u64) {
+        self.register_using(token, sn, host_name, "ENH", count);
+    }
+
+    pub fn register_using(&self, token: &str, sn: &str, host_name: Option<&str>, tag: &str, count: u64) {
         let at = now();
         let certificate = IdCertificate {
             serial: [7; 16],
@@ -368,7 +374,7 @@ impl Node {
         };
         let propose = |command| self.runtime.block_on(self.ledger.propose(0, "product", command)).unwrap();
         let Outcome::Registered(registered) = propose(register) else { panic!("not registered") };
-        let action = InstanceAction::Authorize { usage: vec![("ENH".into(), count)] };
+        let action = InstanceAction::Authorize { usage: vec![(tag.into(), count)] };
         let numbered = Command::Numbered { instance: registered.instance, number: 1, digest: [1; 32], action };
         assert!(matches!(propose(numbered), Outcome::Authorized(_)));
     }

@@ -259,6 +259,20 @@ fn licenses_and_instances() {
     assert!(plain(&node, &["instance", "list", "--va", "Lab"]).contains("router-7"));
     node.run(&["instance", "remove", "router-7", "--yes"]).success();
     assert_eq!(json(&node, &["instance", "list"]).as_array().unwrap().len(), 1);
+
+    node.register_using(&token, "SN3", None, "ESS", 2);
+    let shown = node.run(&["license", "show", "ESS"]).success();
+    let said = String::from_utf8_lossy(&shown.get_output().stderr).into_owned();
+    let said = said + &String::from_utf8_lossy(&shown.get_output().stdout);
+    let loan =
+        format!("In {default} 2 of UC Manager Enhanced cover UC Manager Essential, as the vendor's rule allows.");
+    assert!(said.contains(&loan), "{said}");
+    let lent = json(&node, &["license", "show", "ENH"]);
+    let lent = lent.as_array().unwrap().iter().find(|p| p["virtual_account"] == default).unwrap();
+    assert_eq!(
+        (&lent["substitution"], &lent["balance"], &lent["loans"][0]["count"]),
+        (&(-2).into(), &3.into(), &2.into())
+    );
     let run = node.run(&["instance", "show", "router-7"]).code(1);
     assert!(stderr(&run).contains("there is no product instance `router-7`"));
 }

@@ -276,7 +276,7 @@ fn entitlements(now: Millis) -> Vec<Entitlement> {
     let entitlement = |tag: &str, name: &str, purchased: u64, export_controlled| {
         let term = Term { quantity: purchased, start: now, end: None, billing: Billing::Prepaid };
         let terms = if purchased > 0 { vec![term] } else { Vec::new() };
-        Entitlement { tag: tag.into(), name: name.into(), export_controlled, terms }
+        Entitlement { tag: tag.into(), name: name.into(), export_controlled, terms, covered_by: vec![] }
     };
     vec![
         entitlement(BASE, "Prime Infrastructure 3.x BASE", 2, false),

@@ -37,14 +37,17 @@ impl Answer {
     }
 }
 
+/// What is used and what is borrowed (or, below zero, lent), by tag.
+type Frozen = BTreeMap<String, (u64, i64)>;
+
 struct AccountModel {
     name: String,
     binding: (String, String),
     status: AccountStatus,
     default_va: u64,
     seq: u64,
-    /// What the outstanding synchronization says is used, and by how many instances.
-    outstanding: Option<(u64, BTreeMap<String, u64>, u64)>,
+    /// What the outstanding synchronization says is used and borrowed, and by how many instances.
+    outstanding: Option<(u64, Frozen, u64)>,
     reported: u64,
     due: Option<u64>,
     failed: bool,
@@ -85,6 +88,8 @@ pub struct Auditor {
     vas: BTreeMap<u64, (u64, String)>,
     /// (account, tag, name, export-controlled) by license.
     licenses: BTreeMap<u64, (u64, String, String, bool)>,
+    /// Tags that cover a license.
+    covers: BTreeMap<u64, Vec<String>>,
     terms: BTreeMap<Key, Terms>,
     tokens: BTreeMap<u64, TokenModel>,
     instances: BTreeMap<u64, InstanceModel>,
@@ -149,11 +154,57 @@ impl Auditor {
         pairs.filter(|k| self.in_use(*k) > 0 || self.terms.get(k).is_some_and(|t| !t.is_empty())).collect()
     }
 
+    /// Purchased and borrowed less used and lent.
+    fn balance(&self, key: Key) -> i64 {
+        self.purchased(key) as i64 - self.in_use(key) as i64 + self.borrowed(key)
+    }
+
+    /// What substitution gives (or, below zero, takes): every short license, the one with the fewest to ask first, asks
+    /// those that cover it.
+    fn borrowed(&self, key: Key) -> i64 {
+        let (va, account) = (key.0, self.account_of(key.0));
+        let own: Vec<u64> = self.licenses.iter().filter(|(_, l)| l.0 == account).map(|(id, _)| *id).collect();
+        let mut left: BTreeMap<u64, i64> =
+            own.iter().map(|id| (*id, self.purchased((va, *id)) as i64 - self.in_use((va, *id)) as i64)).collect();
+        let mut short: Vec<(usize, u64)> =
+            own.iter().filter(|id| left[id] < 0).map(|id| (self.coverers(*id).len(), *id)).collect();
+        short.sort_unstable();
+        let mut net = 0;
+        for (_, borrower) in short {
+            for lender in self.coverers(borrower) {
+                let some = left[&lender].min(-left[&borrower]).max(0);
+                *left.get_mut(&borrower).unwrap() += some;
+                *left.get_mut(&lender).unwrap() -= some;
+                net += some * (i64::from(borrower == key.1) - i64::from(lender == key.1));
+            }
+        }
+        net
+    }
+
+    /// Ring by ring: those that cover it, those that cover these, and so on.
+    fn coverers(&self, license: u64) -> Vec<u64> {
+        let account = self.licenses[&license].0;
+        let find = |tag: &String| self.licenses.iter().find(|(_, l)| l.0 == account && l.1 == *tag).map(|(id, _)| *id);
+        let mut found: Vec<u64> = Vec::new();
+        let mut ring = vec![license];
+        while !ring.is_empty() {
+            let mut next = Vec::new();
+            for tag in ring.iter().filter_map(|id| self.covers.get(id)).flatten() {
+                if let Some(id) = find(tag).filter(|id| *id != license && !found.contains(id)) {
+                    found.push(id);
+                    next.push(id);
+                }
+            }
+            ring = next;
+        }
+        found
+    }
+
     fn recount(&mut self) {
         let pools = self.pools();
         self.short_since.retain(|k, _| pools.contains(k));
         for key in pools {
-            if self.in_use(key) > self.purchased(key) {
+            if self.balance(key) < 0 {
                 self.short_since.entry(key).or_insert(self.now);
             } else {
                 self.short_since.remove(&key);
@@ -234,7 +285,7 @@ impl Auditor {
             Command::BeginSession { id, user, .. } => self.begin_session(id, user)?,
             Command::TouchSession { id } => self.touch_session(id)?,
             Command::EndSession { id } => self.end_session(id),
-            Command::CreateApiClient { id, account, .. } => self.create_client(id, account.0)?,
+            Command::CreateApiClient { id, account, role, .. } => self.create_client(id, *account, *role)?,
             Command::RevokeApiClient { id } => self.revoke_client(id)?,
             Command::RequestAccount { name, smart_account, virtual_account, .. } => {
                 return self.request_account(name, smart_account, virtual_account);
@@ -379,6 +430,7 @@ impl Auditor {
         let vas: Vec<u64> = self.vas.iter().filter(|(_, v)| v.0 == id).map(|(va, _)| *va).collect();
         vas.into_iter().for_each(|va| self.forget_va(va));
         self.licenses.retain(|_, l| l.0 != id);
+        self.covers.retain(|l, _| self.licenses.contains_key(l));
         self.people.account_gone(id);
         self.accounts.remove(&id);
         Ok(())
@@ -426,11 +478,14 @@ impl Auditor {
     fn begin_sync(&mut self, id: u64) -> Result<Outcome, Reason> {
         let status = self.accounts.get(&id).ok_or(Reason::NotFound)?.status;
         ensure(matches!(status, AccountStatus::Active | AccountStatus::Inactive), Reason::AccountInactive)?;
-        let mut usage = BTreeMap::new();
-        let here = self.instances.values().filter(|i| self.account_of(i.va) == id);
-        let instances = here.clone().count() as u64;
-        for (license, count) in here.flat_map(|i| &i.usage) {
-            *usage.entry(self.licenses[license].1.clone()).or_default() += count;
+        let instances = self.instances.values().filter(|i| self.account_of(i.va) == id).count() as u64;
+        let mut usage: Frozen = BTreeMap::new();
+        for key in self.pools().into_iter().filter(|k| self.account_of(k.0) == id) {
+            let (in_use, borrowed) = (self.in_use(key), self.borrowed(key));
+            if in_use > 0 || borrowed != 0 {
+                let total = usage.entry(self.licenses[&key.1].1.clone()).or_default();
+                *total = (total.0 + in_use, total.1 + borrowed);
+            }
         }
         let account = self.accounts.get_mut(&id).unwrap();
         if account.outstanding.is_none() {
@@ -455,6 +510,7 @@ impl Auditor {
             let known = self.licenses.iter().find(|(_, l)| l.0 == account && l.1 == e.tag).map(|(id, _)| *id);
             let id = known.unwrap_or_else(|| self.id());
             self.licenses.insert(id, (account, e.tag.clone(), e.name.clone(), e.export_controlled));
+            self.covers.insert(id, e.covered_by.clone());
         }
         let default = self.accounts[&account].default_va;
         let licenses: Vec<_> =

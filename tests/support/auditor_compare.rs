@@ -40,7 +40,8 @@ impl Auditor {
             same("due", model.due, account.sync.due.map(|d| d.0))?;
             same("schedule", model.schedule, account.sync.schedule)?;
             let frozen = account.sync.outstanding.as_ref();
-            let frozen = frozen.map(|o| (o.seq, o.usage.iter().cloned().collect(), o.instances));
+            let usage = |o: &SyncOutstanding| o.usage.iter().map(|(tag, n, net)| (tag.clone(), (*n, *net))).collect();
+            let frozen = frozen.map(|o| (o.seq, usage(o), o.instances));
             same("frozen usage", model.outstanding.clone(), frozen)?;
             let vas = self.vas.iter().filter(|(_, v)| v.0 == *id).map(|(va, _)| *va).collect();
             same("virtual accounts", vas, ids(state.virtual_accounts(account.id).map(|v| v.id.0)))?;
@@ -59,8 +60,8 @@ impl Auditor {
             let pool = state.pool(VirtualAccountId(key.0), LicenseId(key.1)).unwrap();
             same("in use", self.in_use(key), pool.in_use)?;
             same("purchased", self.purchased(key), pool.purchased)?;
-            let balance = self.purchased(key) as i64 - self.in_use(key) as i64;
-            same("balance", balance, pool.balance())?;
+            same("balance", self.balance(key), pool.balance())?;
+            same("substitution", self.borrowed(key), pool.substitution)?;
             same("short since", self.short_since.get(&key).copied(), pool.out_of_compliance_since.map(|m| m.0))?;
         }
         for (id, token) in &self.tokens {

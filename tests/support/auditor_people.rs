@@ -25,7 +25,7 @@ pub(super) struct People {
     pub users: BTreeMap<String, UserModel>,
     sessions: Vec<SessionModel>,
     /// The account of each client.
-    clients: BTreeMap<String, u64>,
+    clients: BTreeMap<String, Option<AccountId>>,
 }
 
 impl People {
@@ -42,7 +42,7 @@ impl People {
 
     /// Neither the account nor its virtual accounts are there any more.
     pub fn account_gone(&mut self, account: u64) {
-        self.clients.retain(|_, a| *a != account);
+        self.clients.retain(|_, a| *a != Some(AccountId(account)));
         self.users.values_mut().for_each(|u| u.accounts.retain(|a| a.0 != account));
     }
 
@@ -135,8 +135,12 @@ impl Auditor {
         self.people.sessions.retain(|s| s.id != *id);
     }
 
-    pub(super) fn create_client(&mut self, id: &str, account: u64) -> Result<(), Reason> {
-        ensure(self.accounts.contains_key(&account), Reason::NotFound)?;
+    pub(super) fn create_client(&mut self, id: &str, account: Option<AccountId>, role: Role) -> Result<(), Reason> {
+        ensure(account.is_none_or(|a| self.accounts.contains_key(&a.0)), Reason::NotFound)?;
+        let of_accounts = [Role::LocalAccountAdministrator, Role::ReadOnly];
+        let of_server = [Role::SystemAdministrator, Role::SystemOperator, Role::ReadOnly];
+        let fits = if account.is_some() { of_accounts.contains(&role) } else { of_server.contains(&role) };
+        ensure(fits, Reason::Invalid)?;
         ensure(!self.people.clients.contains_key(id), Reason::Exists)?;
         self.people.clients.insert(id.to_owned(), account);
         Ok(())
@@ -162,8 +166,9 @@ impl Auditor {
             compare::same("sessions", live, state.sessions_of(name, state.now()).map(|s| (s.id, s.used.0)).collect())?;
         }
         let model: Vec<_> = self.people.clients.iter().map(|(id, account)| (id.clone(), *account)).collect();
+        let places = std::iter::once(None).chain(state.accounts().map(|a| Some(a.id)));
         let mut clients: Vec<_> =
-            state.accounts().flat_map(|a| state.api_clients(a.id)).map(|c| (c.id.clone(), c.account.0)).collect();
+            places.flat_map(|place| state.api_clients(place)).map(|c| (c.id.clone(), c.account)).collect();
         clients.sort_unstable();
         compare::same("API clients", model, clients)
     }

@@ -120,7 +120,13 @@ pub async fn sell(sim: &Sim) {
     };
     assert!(!matches!(done(Command::ApproveAccount { account, keys }).await, Outcome::Refused(_)));
     let term = Term { quantity: 1_000_000, start: Millis(1), end: None, billing: Billing::Prepaid };
-    let hot = Entitlement { tag: "HOT".into(), name: "Hot".into(), export_controlled: false, terms: vec![term] };
+    let hot = Entitlement {
+        tag: "HOT".into(),
+        name: "Hot".into(),
+        export_controlled: false,
+        terms: vec![term],
+        covered_by: vec![],
+    };
     let (ca_chain, signer_cert, response) = (vec![vec![1]], vec![1], [1; 32]);
     let activate = Command::ActivateAccount { account, ca_chain, signer_cert, entitlements: vec![hot], response };
     assert!(!matches!(done(activate).await, Outcome::Refused(_)));

@@ -89,6 +89,10 @@ impl Rig {
         self.auditor.observe(stamp, &request, &outcome)?;
         self.auditor.compare(&self.state).map_err(|e| format!("after {request:?}: {e}"))?;
         *self.seen.entry(kind(&request.command, &outcome)).or_default() += 1;
+        let lends = self.state.accounts().flat_map(|a| self.state.virtual_accounts(a.id));
+        if lends.flat_map(|va| self.state.pools(va.id)).any(|pool| pool.substitution < 0) {
+            *self.seen.entry("substitution".into()).or_default() += 1;
+        }
         self.steps += 1;
         if self.steps.is_multiple_of(5) {
             self.check_image()?;
@@ -244,7 +248,13 @@ pub fn perpetual(quantity: u64) -> Term {
 }
 
 pub fn entitlement(tag: &str, terms: Vec<Term>) -> Entitlement {
-    Entitlement { tag: tag.into(), name: format!("License {tag}"), export_controlled: tag == "EXPORT", terms }
+    Entitlement {
+        tag: tag.into(),
+        name: format!("License {tag}"),
+        export_controlled: tag == "EXPORT",
+        terms,
+        covered_by: vec![],
+    }
 }
 
 pub fn catalog(quantity: u64) -> Vec<Entitlement> {

@@ -73,6 +73,9 @@ impl Rig {
                 2 => e.terms.clear(),
                 _ => e.name = format!("Renamed {}", step.n),
             }
+            // A chain, a ring, two coverers, none, by the step.
+            let covers = [&[][..], &[1], &[2, 1], &[1, 4]][step.a % 4].iter();
+            e.covered_by = covers.map(|by| TAGS[(k as usize + by) % TAGS.len()].to_owned()).collect();
         }
         all.truncate(3 + step.a % 3);
         all
@@ -219,8 +222,14 @@ impl Rig {
                 _ => Command::RevokeApiClient { id: client },
             },
             _ => {
-                let (account, description) = (self.any_account(step.b), "monitoring".into());
-                Command::CreateApiClient { id: client, account, description, secret_hash: id }
+                let account = (!step.b.is_multiple_of(3)).then(|| self.any_account(step.b));
+                Command::CreateApiClient {
+                    id: client,
+                    account,
+                    role,
+                    description: "monitoring".into(),
+                    secret_hash: id,
+                }
             }
         }
     }

@@ -26,7 +26,17 @@ impl licenses_server::Licenses for Service {
             let pool = state.pool(va.id, license.id)?;
             message(&state, account, va, pool)
         });
-        Ok(Response::new(ShowLicenseReply { pools: pools.collect() }))
+        let name = |id| state.license(id).map(|l| l.name.clone()).unwrap_or_default();
+        let loan = |va: &license::VirtualAccount, loan: license::Loan| Loan {
+            virtual_account: va.name.clone(),
+            from: name(loan.from),
+            to: name(loan.to),
+            count: loan.count,
+        };
+        let loans = state
+            .virtual_accounts(account.id)
+            .flat_map(|va| state.loans(va.id, license.id).into_iter().map(move |l| loan(va, l)));
+        Ok(Response::new(ShowLicenseReply { loans: loans.collect(), pools: pools.collect() }))
     }
 
     async fn transfer(&self, request: Request<TransferLicenseRequest>) -> Result<Response<Changed>, Status> {

@@ -16,7 +16,7 @@ impl tokens_server::Tokens for Service {
     async fn create(&self, request: Request<CreateTokenRequest>) -> Result<Response<CreateTokenReply>, Status> {
         let (call, asked) = Call::split(request)?;
         let va = find::virtual_account(&self.state(), &asked.virtual_account.unwrap_or_default())?.id;
-        let sealer = self.sealer()?;
+        let sealer = self.needed_sealer()?;
         let text = random::token();
         let command = Command::CreateToken {
             va,
@@ -42,7 +42,7 @@ impl tokens_server::Tokens for Service {
             let denied = AdminError::new(Kind::Denied, "a read-only caller may not see the tokens themselves");
             return Err(denied.hint("leave --reveal out").into());
         }
-        let sealer = if asked.reveal { Some(self.sealer()?) } else { None };
+        let sealer = if asked.reveal { Some(self.needed_sealer()?) } else { None };
         let state = self.state();
         let mut tokens = Vec::new();
         for (account, va) in find::virtual_accounts(&state, asked.virtual_account.as_ref())? {
@@ -74,8 +74,8 @@ impl tokens_server::Tokens for Service {
 }
 
 impl Service {
-    fn sealer(&self) -> Result<Sealer, AdminError> {
-        (self.parts.sealer)().ok_or_else(|| {
+    fn needed_sealer(&self) -> Result<Sealer, AdminError> {
+        self.sealer().ok_or_else(|| {
             AdminError::new(Kind::State, "this node has no sealing key").hint("ask a data node of the cluster")
         })
     }

@@ -85,16 +85,20 @@ pub fn check_name(name: &str) -> Result<(), AdminError> {
 fn role(state: &State, asked: UserRole) -> Result<(Role, Vec<AccountId>, Vec<VirtualAccountId>), AdminError> {
     let role = match asked.role.as_str() {
         "" => Role::ReadOnly,
-        name => Role::named(name).ok_or_else(|| {
-            let all: Vec<&str> = Role::ALL.iter().map(Role::as_str).collect();
-            AdminError::new(Kind::Invalid, format!("there is no role `{name}`")).hint(format!("use {}", all.join(", ")))
-        })?,
+        name => role_named(name)?,
     };
     let accounts = asked.accounts.iter().map(|name| Ok(find::account(state, name)?.id));
     let accounts = accounts.collect::<Result<_, AdminError>>()?;
     let vas = asked.virtual_accounts.iter();
     let vas = vas.map(|named| Ok(find::virtual_account(state, named)?.id)).collect::<Result<_, AdminError>>()?;
     Ok((role, accounts, vas))
+}
+
+pub fn role_named(name: &str) -> Result<Role, AdminError> {
+    Role::named(name).ok_or_else(|| {
+        let all: Vec<&str> = Role::ALL.iter().map(Role::as_str).collect();
+        AdminError::new(Kind::Invalid, format!("there is no role `{name}`")).hint(format!("use {}", all.join(", ")))
+    })
 }
 
 fn user(state: &State, user: &license::User) -> User {

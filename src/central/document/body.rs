@@ -135,6 +135,15 @@ pub struct SyncRequest {
 pub struct TagUsage {
     pub tag: String,
     pub in_use: u64,
+    /// Borrowed by substitution or, below zero, lent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub substitution: i64,
+}
+
+// By reference, as serde calls it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 /// Central's answer: all that is purchased now; it replaces what was known.
@@ -160,6 +169,9 @@ pub struct LicenseTerms {
     pub name: String,
     pub export_controlled: bool,
     pub terms: Vec<TermTerms>,
+    /// Tags of the licenses whose spare ones cover what lacks of this one, the preferred first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub covered_by: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,6 +207,7 @@ impl From<LicenseTerms> for Entitlement {
             name: license.name,
             export_controlled: license.export_controlled,
             terms: license.terms.into_iter().map(term).collect(),
+            covered_by: license.covered_by,
         }
     }
 }

@@ -193,7 +193,7 @@ mod tests {
             previous: Digest([0xab; 32]),
             cut: 1_234,
             instances: 2,
-            usage: vec![TagUsage { tag: "BASE".into(), in_use: 3 }],
+            usage: vec![TagUsage { tag: "BASE".into(), in_use: 3, substitution: 0 }],
         }
     }
 

@@ -53,16 +53,25 @@ fn account_rows(account: AccountRow) -> Vec<Row> {
         .json_only("server", cell(account.server));
     if account.licenses.is_empty() {
         return vec![
-            head.with("license", cell(None::<String>)).with("name", cell(None::<String>)).with("purchased", cell(0)),
+            head.with("license", cell(None::<String>))
+                .with("name", cell(None::<String>))
+                .with("purchased", cell(0))
+                .with("in_use", cell(0))
+                .with("substitution", cell(0)),
         ];
     }
+    let usage = account.usage;
     let license = |l: LicenseTerms| {
+        let used = usage.iter().find(|u| u.tag == l.tag);
         let purchased: u64 = l.terms.iter().map(|t| t.quantity).sum();
         let terms = serde_json::to_value(&l.terms).unwrap_or_default();
         head.clone()
             .with("license", cell(l.tag))
             .with("name", cell(l.name))
             .with("purchased", cell(purchased))
+            .with("in_use", cell(used.map_or(0, |u| u.in_use)))
+            .with("substitution", cell(used.map_or(0, |u| u.substitution)))
+            .json_only("covered_by", cell(l.covered_by))
             .json_only("export_controlled", cell(l.export_controlled))
             .json_only("terms", terms)
     };

@@ -151,6 +151,7 @@ impl Apply<'_> {
         let licenses: Vec<_> = self.state.licenses(id).map(|l| l.id).collect();
         for license in licenses {
             self.state.licenses.remove(&license);
+            self.state.index.groups.remove(&license);
             self.changes.insert(RecordKey::License(license));
         }
         self.state.index.remove_account(&account);

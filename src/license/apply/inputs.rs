@@ -123,6 +123,11 @@ pub fn entitlements(entitlements: &[Entitlement]) -> Result<(), Refusal> {
             let message = format!("\"{tag}\" has {} terms; at most {MAX_TERMS}.", entitlement.terms.len());
             return Err(refuse(Reason::Limit, message));
         }
+        let covers = &entitlement.covered_by;
+        covers.iter().try_for_each(|cover| text("entitlement tag", cover, MAX_TAG))?;
+        if covers.len() > MAX_COVERS || covers.contains(tag) {
+            return Err(invalid(format!("\"{tag}\" is covered by itself, or by more than {MAX_COVERS} licenses.")));
+        }
         let total = entitlement.terms.iter().fold(0u64, |sum, t| sum.saturating_add(t.quantity));
         let backwards = entitlement.terms.iter().any(|t| t.end.is_some_and(|end| end <= t.start));
         if total > MAX_COUNT || backwards {

@@ -27,6 +27,8 @@ struct Apply<'a> {
     actor: &'a str,
     /// State time of this command.
     now: Millis,
+    /// Pools that were changed and have not been settled ([`Apply::settle_pools`]).
+    unsettled: Vec<(VirtualAccountId, LicenseId)>,
 }
 
 impl State {
@@ -37,7 +39,7 @@ impl State {
     /// A request id other than 0 that is still remembered gets its first outcome again, whatever the command is.
     pub fn apply(&mut self, stamp: Stamp, request: &Request, changes: &mut Changes) -> Outcome {
         let now = self.meta.now.max(stamp.at);
-        let mut apply = Apply { state: self, changes, actor: &request.actor, now };
+        let mut apply = Apply { state: self, changes, actor: &request.actor, now, unsettled: Vec::new() };
         apply.changes.insert(RecordKey::Meta);
         apply.state.meta.now = now;
         apply.cross_term_boundaries();
@@ -45,6 +47,7 @@ impl State {
         let outcome = apply.once(request);
         // After the command: a product heard of in time is not released, and Resume comes first.
         apply.lapse_instances();
+        apply.settle_pools();
         outcome
     }
 }
@@ -68,6 +71,7 @@ impl Apply<'_> {
         // Before: then what it names still has its old name.
         let line = self.state.audit_line(command);
         let outcome = self.carry_out(command).unwrap_or_else(Outcome::Refused);
+        self.settle_pools();
         if let Some((action, detail)) = line
             && !matches!(outcome, Outcome::Refused(_))
         {
@@ -129,9 +133,7 @@ impl Apply<'_> {
             Command::BeginSession { id, user, source } => self.begin_session(id, user, source),
             Command::TouchSession { id } => self.touch_session(id),
             Command::EndSession { id } => self.end_session(id),
-            Command::CreateApiClient { id, account, description, secret_hash } => {
-                self.create_api_client(id, *account, description, secret_hash)
-            }
+            Command::CreateApiClient { .. } => self.create_api_client(command),
             Command::RevokeApiClient { id } => self.revoke_api_client(id),
         }
     }

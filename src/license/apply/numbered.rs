@@ -77,6 +77,7 @@ impl Apply<'_> {
             for (license, before, after) in differences(&instance.usage, &wanted) {
                 self.change_use(instance.va, license, before, after);
             }
+            self.settle_pools();
             let message = self.usage_message(instance, &wanted);
             self.inform(account, "usage-changed", message);
             instance.usage = wanted.into();

@@ -1,4 +1,4 @@
-//! What changes a pool: use, terms and time. Compliance and its alert follow at once.
+//! What changes a pool: use, terms and time. Substitution, compliance and its alert follow once all changes are made.
 
 use super::*;
 
@@ -45,17 +45,57 @@ impl Apply<'_> {
                 self.inform(license.account, "terms-changed", message);
             }
         }
+        self.settle_pools();
     }
 
-    /// Changes a pool, made where there was none and removed when it holds nothing, and settles what follows.
+    /// Changes a pool, made where there was none; [`Apply::settle_pools`] does what follows.
     fn change_pool(&mut self, va: VirtualAccountId, license: LicenseId, change: impl FnOnce(&mut Pool)) {
-        let key = (va, license);
-        if !self.state.pools.contains_key(&key) {
-            self.state.pools.insert(key, Arc::new(Pool::empty(va, license, self.now)));
+        let (key, now) = ((va, license), self.now);
+        let pool = self.state.pools.entry(key).or_insert_with(|| Arc::new(Pool::empty(va, license, now)));
+        change(Arc::make_mut(pool));
+        self.unsettled.push(key);
+    }
+
+    /// Has the licenses of a group lend one another what they can spare.
+    pub fn substitute(&mut self, va: VirtualAccountId, group: &[LicenseId]) {
+        let net = substitution::net(&self.state.loans_among(va, group));
+        for license in group {
+            let Some(pool) = self.state.pools.get_mut(&(va, *license)) else { continue };
+            let substitution = net.get(license).copied().unwrap_or_default();
+            if pool.substitution != substitution {
+                Arc::make_mut(pool).substitution = substitution;
+                self.unsettled.push((va, *license));
+            }
         }
+    }
+
+    /// Does what follows from the changes of pools: loans, compliance, alerts. All changes come first, so that nothing
+    /// counts as short that was only short between two of them.
+    pub fn settle_pools(&mut self) {
+        let mut groups: Vec<(VirtualAccountId, Arc<[LicenseId]>)> = Vec::new();
+        for (va, license) in &self.unsettled {
+            if let Some(group) = self.state.index.groups.get(license)
+                && !groups.iter().any(|(known, members)| (known, &members[0]) == (va, &group[0]))
+            {
+                groups.push((*va, group.clone()));
+            }
+        }
+        for (va, group) in groups {
+            self.substitute(va, &group);
+        }
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        unsettled.sort_unstable();
+        unsettled.dedup();
+        for (va, license) in unsettled {
+            self.settle(va, license);
+        }
+    }
+
+    /// What follows from a pool's counts: compliance, its alert, and the end of a pool that holds nothing.
+    fn settle(&mut self, va: VirtualAccountId, license: LicenseId) {
+        let key = (va, license);
         let Some(pool) = self.state.pools.get_mut(&key) else { return };
         let pool = Arc::make_mut(pool);
-        change(pool);
         let was_out = pool.out_of_compliance_since.is_some();
         let shortage = pool.balance().min(0).unsigned_abs();
         pool.out_of_compliance_since = match pool.out_of_compliance_since {

@@ -33,13 +33,15 @@ impl Apply<'_> {
         let instances = account.instances;
         let mut usage = BTreeMap::new();
         for va in self.state.virtual_accounts(id) {
-            for pool in self.state.pools(va.id).filter(|p| p.in_use > 0) {
+            for pool in self.state.pools(va.id).filter(|p| p.in_use > 0 || p.substitution != 0) {
                 if let Some(license) = self.state.license(pool.license) {
-                    *usage.entry(license.tag.clone()).or_insert(0) += pool.in_use;
+                    let (in_use, substitution): &mut (u64, i64) = usage.entry(license.tag.clone()).or_default();
+                    *in_use += pool.in_use;
+                    *substitution += pool.substitution;
                 }
             }
         }
-        let usage = usage.into_iter().collect();
+        let usage = usage.into_iter().map(|(tag, (in_use, substitution))| (tag, in_use, substitution)).collect();
         let Meta { incarnation, incarnation_since, .. } = self.state.meta;
         let begun = self.now;
         let previous = account.sync.last_response;
@@ -162,6 +164,7 @@ impl Apply<'_> {
         for entitlement in entitlements {
             self.intern_license(id, entitlement);
         }
+        let released = self.regroup(id);
         let terms: BTreeMap<&str, &Vec<Term>> = entitlements.iter().map(|e| (e.tag.as_str(), &e.terms)).collect();
         let licenses = self.state.licenses(id);
         let shares: Vec<(LicenseId, Vec<Term>)> = licenses
@@ -170,19 +173,53 @@ impl Apply<'_> {
         for (license, terms) in shares {
             self.share_terms(id, license, terms);
         }
+        self.substitute_anew(id, &released);
+    }
+
+    /// Connects the account's licenses by the rules they have now. Gives those that were connected before.
+    fn regroup(&mut self, id: AccountId) -> Vec<LicenseId> {
+        let licenses: Vec<&License> = self.state.licenses(id).collect();
+        let groups = substitution::groups(licenses.iter().copied());
+        let known = &self.state.index.groups;
+        let before: Vec<LicenseId> = licenses.iter().map(|l| l.id).filter(|id| known.contains_key(id)).collect();
+        for license in &before {
+            self.state.index.groups.remove(license);
+        }
+        self.state.index.groups.extend(groups);
+        before
+    }
+
+    /// Loans by the rules in force; those that were `released` from a rule may have none any more.
+    fn substitute_anew(&mut self, id: AccountId, released: &[LicenseId]) {
+        let groups = &self.state.index.groups;
+        let mut sets: Vec<Arc<[LicenseId]>> =
+            self.state.licenses(id).filter_map(|l| groups.get(&l.id).cloned()).collect();
+        sets.extend(released.iter().filter(|id| !groups.contains_key(*id)).map(|id| Arc::from([*id])));
+        sets.sort_unstable();
+        sets.dedup();
+        if sets.is_empty() {
+            return;
+        }
+        let vas: Vec<VirtualAccountId> = self.state.virtual_accounts(id).map(|va| va.id).collect();
+        for va in vas {
+            sets.iter().for_each(|group| self.substitute(va, group));
+        }
     }
 
     fn intern_license(&mut self, account: AccountId, entitlement: &Entitlement) {
-        let Entitlement { tag, name, export_controlled, .. } = entitlement;
+        let Entitlement { tag, name, export_controlled, covered_by, .. } = entitlement;
         let known = self.state.license_by_tag(account, tag);
-        if known.is_some_and(|l| l.name == *name && l.export_controlled == *export_controlled) {
+        let same =
+            |l: &License| (&l.name, l.export_controlled, &l.covered_by) == (name, *export_controlled, covered_by);
+        if known.is_some_and(same) {
             return;
         }
         let id = known.map(|l| l.id);
         let id = id.unwrap_or_else(|| LicenseId(self.next_id()));
         let (tag, name, export_controlled) = (tag.clone(), name.clone(), *export_controlled);
         self.state.index.licenses.entry(account).or_default().insert(tag.clone(), id);
-        self.state.licenses.insert(id, Arc::new(License { id, account, tag, name, export_controlled }));
+        let license = License { id, account, tag, name, export_controlled, covered_by: covered_by.clone() };
+        self.state.licenses.insert(id, Arc::new(license));
         self.changes.insert(RecordKey::License(id));
     }
 

@@ -105,28 +105,42 @@ impl Apply<'_> {
         Ok(Outcome::Done)
     }
 
-    pub fn create_api_client(&mut self, id: &str, account: AccountId, description: &str, secret: &Digest32) -> Done {
+    pub fn create_api_client(&mut self, command: &Command) -> Done {
+        let Command::CreateApiClient { id, account, role, description, secret_hash } = command else {
+            unreachable!("dispatched by carry_out")
+        };
         inputs::name("client id", id)?;
         inputs::text("description", description, MAX_TEXT)?;
-        self.account(account)?;
+        account.map_or(Ok(()), |account| self.account(account).map(drop))?;
+        let fits = match account {
+            Some(_) => matches!(role, Role::LocalAccountAdministrator | Role::ReadOnly),
+            None => role.is_for_server(),
+        };
+        if !fits {
+            let message = "An account's API client is local-account-administrator or read-only, and one of the server \
+                           has one of the server's roles.";
+            return Err(refuse(Reason::Invalid, message));
+        }
         if self.state.api_client(id).is_some() {
             return Err(refuse(Reason::Exists, format!("There already is an API client \"{id}\".")));
         }
-        if self.state.api_clients(account).count() >= MAX_API_CLIENTS_PER_ACCOUNT {
-            let message = format!("The account has {MAX_API_CLIENTS_PER_ACCOUNT} API clients; revoke one first.");
+        if self.state.api_clients(*account).count() >= MAX_API_CLIENTS {
+            let message = format!("There are {MAX_API_CLIENTS} API clients there, the most there can be; revoke one.");
             return Err(refuse(Reason::Limit, message));
         }
         let client = ApiClient {
-            id: id.to_owned(),
-            account,
-            description: description.to_owned(),
-            secret_hash: *secret,
+            id: id.clone(),
+            account: *account,
+            role: *role,
+            description: description.clone(),
+            secret_hash: *secret_hash,
             created: self.now,
             created_by: inputs::cut(self.actor, MAX_NAME).to_owned(),
         };
-        self.state.api_clients.insert(id.to_owned(), Arc::new(client));
-        self.changes.insert(RecordKey::ApiClient(id.to_owned()));
-        self.inform(account, "api-client-created", format!("API client {id} was created."));
+        self.state.api_clients.insert(id.clone(), Arc::new(client));
+        self.changes.insert(RecordKey::ApiClient(id.clone()));
+        let message = format!("API client {id} was created.");
+        self.event(Severity::Informational, *account, "api-client-created", message);
         Ok(Outcome::Done)
     }
 
@@ -135,13 +149,14 @@ impl Apply<'_> {
             return Err(refuse(Reason::NotFound, format!("There is no API client \"{id}\".")));
         };
         self.changes.insert(RecordKey::ApiClient(id.to_owned()));
-        self.inform(client.account, "api-client-revoked", format!("API client {id} was revoked."));
+        let message = format!("API client {id} was revoked.");
+        self.event(Severity::Informational, client.account, "api-client-revoked", message);
         Ok(Outcome::Done)
     }
 
     /// What users and programs had of an account that goes.
     pub fn drop_access(&mut self, account: AccountId) {
-        let clients: Vec<String> = self.state.api_clients(account).map(|c| c.id.clone()).collect();
+        let clients: Vec<String> = self.state.api_clients(Some(account)).map(|c| c.id.clone()).collect();
         for id in clients {
             self.state.api_clients.remove(&id);
             self.changes.insert(RecordKey::ApiClient(id));

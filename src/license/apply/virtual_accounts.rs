@@ -128,6 +128,7 @@ impl Apply<'_> {
         for license in pools {
             self.set_terms(id, license, Vec::new());
         }
+        self.settle_pools();
         let tokens: Vec<_> = self.state.tokens(id).map(|t| t.id).collect();
         for token in tokens {
             self.drop_token(token);

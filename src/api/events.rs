@@ -1,0 +1,150 @@
+//! Alerts, events and the audit log.
+
+use super::extract::{Body, Client, Page, Path, Query};
+use super::incumbent::Alert;
+use super::problem::{Problem, Problems};
+use super::{Answer, Api, done};
+use crate::admin::rfc3339;
+use crate::license::{self, AccountId, Action, Place, State};
+use crate::proto::admin::AlertRef;
+use crate::proto::admin::alerts_server::Alerts;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What happened.
+#[derive(Serialize, ToSchema)]
+pub struct Event {
+    /// Counts up; there may be holes.
+    number: u64,
+    time: String,
+    /// `informational`, `minor` or `major`.
+    severity: String,
+    account: Option<String>,
+    kind: String,
+    actor: String,
+    message: String,
+}
+
+/// Events, oldest first. For the next page send the number of the last one as `after`.
+fn events(state: &State, of: Option<AccountId>, page: &Page) -> Result<Vec<Event>, Problem> {
+    let wanted = state.events(page.after).filter(|e| of.is_none() || e.account == of).take(page.limit()?);
+    let row = |event: &license::Event| Event {
+        number: event.seq.0,
+        time: rfc3339(event.at),
+        severity: event.severity.to_string(),
+        account: event.account.and_then(|id| state.account(id)).map(|a| a.name.clone()),
+        kind: event.kind.clone(),
+        actor: event.actor.clone(),
+        message: event.message.clone(),
+    };
+    Ok(wanted.map(row).collect())
+}
+
+/// The event log of an account, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}/events", tag = "alerts and events",
+    params(("account" = String, Path), Page),
+    responses((status = 200, body = Vec<Event>), Problems), security(("bearer" = []))
+)]
+pub async fn of_account(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Query(page): Query<Page>,
+) -> Answer<Vec<Event>> {
+    let state = app.state();
+    let account = client.account(Action::Look, &state, &account)?.id;
+    Ok(axum::Json(events(&state, Some(account), &page)?))
+}
+
+/// The event log of the server, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/events", tag = "alerts and events", params(Page),
+    responses((status = 200, body = Vec<Event>), Problems), security(("bearer" = []))
+)]
+pub async fn all(app: Api, client: Client, Query(page): Query<Page>) -> Answer<Vec<Event>> {
+    let state = app.state();
+    client.require(Action::Look, Place::Server, &state)?;
+    Ok(axum::Json(events(&state, None, &page)?))
+}
+
+/// What is wrong in an account.
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}/alerts", tag = "alerts and events", params(("account" = String, Path)),
+    responses((status = 200, body = Vec<Alert>), Problems), security(("bearer" = []))
+)]
+pub async fn alerts_of_account(app: Api, client: Client, Path(account): Path<String>) -> Answer<Vec<Alert>> {
+    let state = app.state();
+    let account = client.account(Action::Look, &state, &account)?.id;
+    Ok(axum::Json(state.alerts().filter(|a| a.account == Some(account)).map(Alert::from).collect()))
+}
+
+/// What is wrong on the server.
+#[utoipa::path(
+    get, path = "/api/v1/alerts", tag = "alerts and events",
+    responses((status = 200, body = Vec<Alert>), Problems), security(("bearer" = []))
+)]
+pub async fn alerts(app: Api, client: Client) -> Answer<Vec<Alert>> {
+    let state = app.state();
+    client.require(Action::Look, Place::Server, &state)?;
+    Ok(axum::Json(state.alerts().map(Alert::from).collect()))
+}
+
+/// Which alert.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// As in `insufficient-licenses`.
+    kind: String,
+    source: String,
+}
+
+/// Say that an alert has been seen; it stays until its cause is gone.
+#[utoipa::path(
+    post, path = "/api/v1/alerts/acknowledge", tag = "alerts and events", request_body = Which,
+    responses((status = 204, description = "Acknowledged"), Problems), security(("bearer" = []))
+)]
+pub async fn acknowledge(
+    app: Api,
+    client: Client,
+    Body(Which { kind, source }): Body<Which>,
+) -> Result<StatusCode, Problem> {
+    let state = app.state();
+    let of = state.alerts().find(|a| a.key.kind.as_str() == kind && a.key.source == source).and_then(|a| a.account);
+    client.require(Action::AcknowledgeAlerts, of.map_or(Place::Server, Place::Account), &state)?;
+    done(Alerts::acknowledge(&app.context.service, app.ask(&client, AlertRef { kind, source })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An administrative change.
+#[derive(Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// Counts up without holes.
+    number: u64,
+    time: String,
+    actor: String,
+    action: String,
+    detail: String,
+    /// SHA-256 over the hash before and the members of this entry, hexadecimal.
+    hash: String,
+}
+
+/// The audit log, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/audit", tag = "alerts and events", params(Page),
+    responses((status = 200, body = Vec<AuditEntry>), Problems), security(("bearer" = []))
+)]
+pub async fn audit(app: Api, client: Client, Query(page): Query<Page>) -> Answer<Vec<AuditEntry>> {
+    let state = app.state();
+    client.require(Action::ReadAudit, Place::Server, &state)?;
+    let row = |entry: &license::AuditEntry| AuditEntry {
+        number: entry.seq,
+        time: rfc3339(entry.at),
+        actor: entry.actor.clone(),
+        action: entry.action.clone(),
+        detail: entry.detail.clone(),
+        hash: hex::encode(entry.hash),
+    };
+    Ok(axum::Json(state.audit(page.after).take(page.limit()?).map(row).collect()))
+}

@@ -1,0 +1,69 @@
+//! The server itself: settings and the cluster's status.
+
+use super::extract::{Body, Client, Path};
+use super::problem::{Problem, Problems};
+use super::{Answer, Api, done};
+use crate::license::{Action, Place};
+use crate::proto::admin::settings_server::Settings;
+use crate::proto::admin::{GetSettingsRequest, SetSettingRequest};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A replicated setting.
+#[derive(Serialize, ToSchema)]
+pub struct Setting {
+    key: String,
+    value: String,
+    description: String,
+}
+
+/// A setting's new value.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    value: String,
+}
+
+/// All settings.
+#[utoipa::path(
+    get, path = "/api/v1/settings", tag = "server",
+    responses((status = 200, body = Vec<Setting>), Problems), security(("bearer" = []))
+)]
+pub async fn settings(app: Api, client: Client) -> Answer<Vec<Setting>> {
+    client.require(Action::Look, Place::Server, &app.state())?;
+    let asked = GetSettingsRequest { key: String::new() };
+    let reply = done(Settings::get(&app.context.service, app.ask(&client, asked)).await)?;
+    let row = |s: crate::proto::admin::Setting| Setting { key: s.key, value: s.value, description: s.description };
+    Ok(axum::Json(reply.settings.into_iter().map(row).collect()))
+}
+
+/// Change a setting.
+#[utoipa::path(
+    put, path = "/api/v1/settings/{key}", tag = "server", params(("key" = String, Path)), request_body = Value,
+    responses((status = 204, description = "Changed"), Problems), security(("bearer" = []))
+)]
+pub async fn set(
+    app: Api,
+    client: Client,
+    Path(key): Path<String>,
+    Body(Value { value }): Body<Value>,
+) -> Result<StatusCode, Problem> {
+    client.require(Action::ManageSettings, Place::Server, &app.state())?;
+    done(Settings::set(&app.context.service, app.ask(&client, SetSettingRequest { key, value })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The cluster's status, as `licraft ha status -o json` prints it.
+#[utoipa::path(
+    get, path = "/api/v1/cluster", tag = "server",
+    responses((status = 200, body = serde_json::Value), Problems), security(("bearer" = []))
+)]
+pub async fn cluster(app: Api, client: Client) -> Answer<serde_json::Value> {
+    client.require(Action::Look, Place::Server, &app.state())?;
+    let status = serde_json::to_value(app.context.service.cluster_status().await);
+    Ok(axum::Json(status.map_err(|error| {
+        crate::admin::AdminError::new(crate::admin::Kind::Internal, "the status cannot be written")
+            .because(error.to_string())
+    })?))
+}
