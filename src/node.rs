@@ -58,7 +58,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let (incoming, _socket) = admin::unix(&config.admin.socket).context("opening the admin socket")?;
     let parts = admin_parts(&shared, &control);
     let service = tokio::spawn(admin::serve(parts.clone(), incoming, stop.clone().cancelled_owned()));
-    control.resume().await.context("starting this node's part in the cluster")?;
+    control.begin().await.context("starting this node's part in the cluster")?;
     let follower = control.clone();
     tokio::spawn(async move { follower.follow(found).await });
     let door = tokio::spawn(door(shared.clone(), control.clone(), parts, stop.child_token()));

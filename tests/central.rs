@@ -587,7 +587,7 @@ async fn of_two_twins_the_first_claimant_goes_on_until_readopted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restored_server_with_a_raised_incarnation_supersedes_the_old_one() {
+async fn a_copy_that_was_promoted_supersedes_the_old_one() {
     let scene = Scene::new().await;
     let (backup_ledger, backup) = scene.copy();
     for _ in 0..3 {
@@ -598,6 +598,52 @@ async fn a_restored_server_with_a_raised_incarnation_supersedes_the_old_one() {
     assert_eq!(backup.synchronize(scene.account, "admin").await.unwrap().seq, 1);
     assert_eq!(backup.synchronize(scene.account, "admin").await.unwrap().seq, 2);
     assert_eq!(refusal(&scene.node.synchronize(scene.account, "admin").await.unwrap_err()), RefusalReason::Twin);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_server_waits_for_the_vendor_and_then_the_original_cannot_go_on() {
+    let scene = Scene::new().await;
+    scene.node.synchronize(scene.account, "admin").await.unwrap();
+    let restore = |mark| {
+        let (ledger, node) = scene.copy();
+        let member = Member {
+            node_id: 1,
+            name: "restored".into(),
+            public_address: "10.0.0.9".into(),
+            cluster_address: "10.0.0.9:7441".into(),
+            witness: false,
+            joined: Millis(0),
+            retired: false,
+        };
+        let state = State::clone(&ledger.state()).restored(system_clock()(), mark, member);
+        *ledger.state.write() = Arc::new(state);
+        (ledger, node)
+    };
+    // Nothing has happened since the backup: only the mark tells them apart.
+    let ((ledger, restored), (other_ledger, other)) = (restore(7), restore(8));
+    scene.node.begin_sync(scene.account, "admin").await.unwrap();
+    let refused = |error: UpstreamError| assert_eq!(refusal(&error), RefusalReason::Twin);
+    for _ in 0..2 {
+        refused(restored.synchronize(scene.account, "admin").await.unwrap_err());
+        // However often it is promoted meanwhile.
+        ledger.must(Command::RaiseIncarnation);
+    }
+    let reason = ledger.state().account(scene.account).unwrap().sync.last_failure.clone().unwrap().1;
+    assert!(reason.ends_with(&format!("`licraft central server readopt {SERVER}`")), "cut off: {reason}");
+    scene.node.synchronize(scene.account, "admin").await.unwrap();
+
+    refused(restored.synchronize(scene.account, "admin").await.unwrap_err());
+    scene.central.ask(AdminRequest::Readopt { server: SERVER.into() }).await;
+    restored.synchronize(scene.account, "admin").await.unwrap();
+    for (ledger, node) in [(&scene.ledger, &scene.node), (&other_ledger, &other)] {
+        refused(node.synchronize(scene.account, "admin").await.unwrap_err());
+        ledger.must(Command::RaiseIncarnation);
+        ledger.must(Command::RaiseIncarnation);
+        refused(node.synchronize(scene.account, "admin").await.unwrap_err());
+    }
+    // It lives on by itself: a promotion of its own is no restore.
+    ledger.must(Command::RaiseIncarnation);
+    restored.synchronize(scene.account, "admin").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

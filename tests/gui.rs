@@ -10,6 +10,7 @@ use http::header::{CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, RETR
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use licraft::admin::*;
+use licraft::backup::Backup;
 use licraft::gui::{GuiContext, router};
 use licraft::license::*;
 use licraft::product::listener::Peer;
@@ -114,6 +115,12 @@ impl ClusterControl for Cluster {
         not_asked()
     }
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
+        not_asked()
+    }
+    async fn backup(&self) -> Result<Backup, AdminError> {
+        not_asked()
+    }
+    async fn restore(&self, _: Backup, _: bool, _: Progress) -> Result<(), AdminError> {
         not_asked()
     }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {

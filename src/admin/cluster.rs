@@ -3,6 +3,7 @@
 
 use super::error::AdminError;
 use super::status::ClusterStatus;
+use crate::backup::Backup;
 use crate::central::Asked;
 use crate::license::{AccountId, EntitlementChange, Millis, User};
 use async_trait::async_trait;
@@ -76,6 +77,12 @@ pub trait ClusterControl: Send + Sync + 'static {
 
     /// Deletes old data.
     async fn delete_set_aside(&self, name: String) -> Result<(), AdminError>;
+
+    /// All that this node knows, for a backup.
+    async fn backup(&self) -> Result<Backup, AdminError>;
+
+    /// Begins this node anew with a backup; `replace` sets data that is there aside instead of refusing.
+    async fn restore(&self, backup: Backup, replace: bool, progress: Progress) -> Result<(), AdminError>;
 
     /// Commits a digest mark and collects each reachable replica's digest there, for `doctor`.
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError>;

@@ -112,6 +112,9 @@ impl Service {
     }
 }
 
+/// A later life of the same server; one that began with a restored backup, or before it, is another server's until an
+/// operator says otherwise.
 fn supersedes(life: Life, server: &ServerRecord) -> bool {
-    life.incarnation > server.life.incarnation && !server.retired.contains(&life)
+    let same = life.restore_mark() == server.life.restore_mark();
+    same && life.incarnation > server.life.incarnation && !server.retired.contains(&life)
 }

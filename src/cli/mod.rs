@@ -5,6 +5,7 @@ mod agent;
 mod alert;
 mod api_client;
 mod audit;
+mod backup;
 mod central;
 mod checks;
 mod client;
@@ -78,6 +79,7 @@ enum Command {
     User(user::Args),
     ApiClient(api_client::Args),
     Audit(audit::Args),
+    Backup(backup::Args),
     Doctor(doctor::Args),
     Central(central::Args),
     Agent(agent::Args),
@@ -90,8 +92,6 @@ enum Command {
     Cert(Later),
     #[command(hide = true)]
     AdminIdentity(Later),
-    #[command(hide = true)]
-    Backup(Later),
     #[command(hide = true)]
     Clock(Later),
 }
@@ -176,8 +176,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::User(args) => block_on(user::run(args, &context)),
         Command::ApiClient(args) => block_on(api_client::run(args, &context)),
         Command::Audit(args) => block_on(audit::run(args, &context)),
+        Command::Backup(args) => block_on(backup::run(args, &context)),
         Command::AdminIdentity(later) => Err(later.refuse("admin-identity", "the admin socket on a node")),
-        Command::Backup(later) => Err(later.refuse("backup", "a standby: `licraft ha provision-standby`")),
         Command::Clock(later) => Err(later.refuse("clock", "setting the machine's clock right")),
     }
 }

@@ -28,7 +28,7 @@ impl PasswordFile {
     /// The password for `name`.
     pub fn password(&self, name: &str) -> Result<Password, CliError> {
         let chosen = match &self.password_file {
-            Some(file) => Some(read(file)?),
+            Some(file) => Some(read("password", file)?),
             None if is_interactive() => ask(name)?,
             None => None,
         };
@@ -52,9 +52,10 @@ impl Password {
     }
 }
 
-fn read(file: &Path) -> Result<Zeroizing<String>, CliError> {
+/// The first line of a file, which holds a secret.
+pub fn read(what: &str, file: &Path) -> Result<Zeroizing<String>, CliError> {
     let failed = |e: std::io::Error| {
-        CliError::failed(format!("the password cannot be read from {}", file.display())).because(e.to_string())
+        CliError::failed(format!("the {what} cannot be read from {}", file.display())).because(e.to_string())
     };
     let mut text = Zeroizing::new(String::new());
     let source: Box<dyn Read> = match file.to_str() {

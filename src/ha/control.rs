@@ -21,6 +21,7 @@ use crate::admin::{
     Initialized, Kind, NodeDigest, PairingCode, Preflight, Progress, Promote, PromotionStakes, Provision, SetAside,
     Switchover, SwitchoverReport, SyncControl,
 };
+use crate::backup::Backup;
 use crate::central::Asked;
 use crate::config::NodeRole;
 use crate::license::{AccountId, Command, Member, Outcome, Settings};
@@ -62,14 +63,22 @@ impl Control {
         })
     }
 
-    /// Starts what the data directory says: nothing when uninitialised or stopped, else the running part.
+    /// Starts what the data directory says: nothing when uninitialised or stopped, else the running part. Verbs that come
+    /// meanwhile wait for it.
     ///
     /// # Errors
     /// When an initialised node cannot start.
-    pub async fn resume(&self) -> anyhow::Result<()> {
+    pub async fn begin(&self) -> anyhow::Result<()> {
+        let _verb = self.verb.lock().await;
+        self.resume().await
+    }
+
+    /// As [`Self::begin`], within a verb.
+    pub(super) async fn resume(&self) -> anyhow::Result<()> {
         if let Some(name) = set_aside::finish_restore(self.data_dir(), (self.shared.clock)())? {
             tracing::warn!(name, "data that had been set aside is back in its place");
-            if identity::exists(self.data_dir()) {
+            // A backup begins a life of its own.
+            if name != set_aside::BACKUP && identity::exists(self.data_dir()) {
                 epoch::raise_incarnation(self.data_dir(), &format!("data set aside as {name} was put back"))?;
             }
         }
@@ -135,7 +144,7 @@ impl Control {
         }
         match self.mode_without_running() {
             Mode::Uninitialised => AdminError::new(Kind::Uninitialised, "this node holds no data yet")
-                .hint("run `licraft init` for a fresh server, or `licraft ha provision-standby` to join one"),
+                .hint("run `licraft init` for a fresh server, `licraft ha provision-standby` to join one, or `licraft backup restore`"),
             Mode::Retired => AdminError::new(Kind::State, "this node is retired")
                 .hint("provision it afresh with `licraft ha provision-standby --replace`"),
             _ => AdminError::new(Kind::NotRunning, "cluster is not currently running on this node")
@@ -182,41 +191,45 @@ impl Control {
         Ok(())
     }
 
-    fn uninitialised(&self) -> Result<(), AdminError> {
+    pub(super) fn uninitialised(&self) -> Result<(), AdminError> {
         match identity::exists(self.data_dir()) {
             false => Ok(()),
             true => Err(AdminError::new(Kind::State, "this node already holds the data of a server")
                 .because(format!("{} is in use", self.data_dir().display()))
-                .hint("to join another cluster, repeat it with --replace, which sets the data aside")),
+                .hint("`licraft ha provision-standby` and `licraft backup restore` take --replace, which sets it aside")),
         }
     }
 
-    fn fresh_identity(&self, name: &str) -> anyhow::Result<NodeIdentity> {
-        let now = (self.shared.clock)();
-        let ca = Authority::self_signed(&format!("{name} cluster CA"), CLUSTER_CA_DAYS, now)?;
-        let key = SigningKey::generate(Algorithm::Es256)?;
+    /// An identity for the first node of a new cluster under `ca`, with the timing of `settings`.
+    pub(super) fn founder(&self, ca: Authority, sealer: Sealer, settings: &Settings) -> anyhow::Result<NodeIdentity> {
+        let (now, config) = ((self.shared.clock)(), &self.shared.config);
+        let (name, key) = (&config.name, SigningKey::generate(Algorithm::Es256)?);
         let cluster_id = hex::encode(random::bytes::<16>());
-        let config = &self.shared.config;
         let hosts = node_hosts(config.address, config.raft.listen.ip(), name);
         let cert = node_certificate(&ca, &ca::csr(&key, name)?, 1, &cluster_id, name, hosts, now)?;
-        let timings = Settings::default();
         Ok(NodeIdentity {
             file: NodeFile {
                 node_id: 1,
-                name: name.to_owned(),
+                name: name.clone(),
                 witness: false,
                 cluster_id,
                 epoch_counter: 1,
                 epoch_id: hex::encode(random::bytes::<16>()),
-                heartbeat_ms: timings.heartbeat_ms,
-                election_min_ms: timings.election_min_ms,
-                election_max_ms: timings.election_max_ms,
+                heartbeat_ms: settings.heartbeat_ms,
+                election_min_ms: settings.election_min_ms,
+                election_max_ms: settings.election_max_ms,
             },
             ca_cert: ca.cert_der().to_vec(),
             ca: Some(ca),
-            sealer: Some(Sealer::generate()),
+            sealer: Some(sealer),
             tls: TlsIdentity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? },
         })
+    }
+
+    fn fresh_identity(&self) -> anyhow::Result<NodeIdentity> {
+        let subject = format!("{} cluster CA", self.shared.config.name);
+        let ca = Authority::self_signed(&subject, CLUSTER_CA_DAYS, (self.shared.clock)())?;
+        self.founder(ca, Sealer::generate(), &Settings::default())
     }
 
     /// Forms a cluster of one and commits the first commands.
@@ -262,7 +275,7 @@ impl ClusterControl for Control {
                 .hint("run `licraft ha provision-witness --join ADDRESS --code CODE` here"));
         }
         self.uninitialised()?;
-        let identity = self.fresh_identity(&self.shared.config.name).map_err(internal)?;
+        let identity = self.fresh_identity().map_err(internal)?;
         std::fs::create_dir_all(self.data_dir()).map_err(internal)?;
         identity.create(self.data_dir()).map_err(internal)?;
         self.start_running().await.map_err(internal)?;
@@ -458,6 +471,15 @@ impl ClusterControl for Control {
         let _verb = self.verb.lock().await;
         self.need_kept(&name)?;
         set_aside::delete(self.data_dir(), &name).map_err(internal)
+    }
+
+    async fn backup(&self) -> Result<Backup, AdminError> {
+        self.make_backup()
+    }
+
+    async fn restore(&self, backup: Backup, replace: bool, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        self.restore_backup(backup, replace, &progress).await
     }
 
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {

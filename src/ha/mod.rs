@@ -21,6 +21,7 @@ pub mod pairing;
 pub mod ports;
 mod preflight;
 mod promote;
+mod restore;
 mod retired;
 pub mod running;
 mod set_aside;

@@ -22,6 +22,9 @@ const RESTORING: &str = ".restoring";
 const RETURNING: &str = ".returning";
 const ENDS: [&str; 4] = [UNFINISHED, COPYING, RESTORING, RETURNING];
 
+/// The name of data made of a backup, while it is put in place.
+pub(super) const BACKUP: &str = "backup";
+
 /// What becomes of the store where the rest is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keep {
@@ -151,6 +154,31 @@ pub(super) fn begin_restore(data_dir: &Path, name: &str) -> io::Result<()> {
     let keep = data_dir.join(FOLDER);
     fs::rename(keep.join(name), keep.join(format!("{name}{RESTORING}")))?;
     sync([keep.as_path()])
+}
+
+/// An empty folder for data to be put in place by [`begin_restore_of_backup`]; what a crash left of one is deleted.
+///
+/// # Errors
+/// When it cannot be made.
+pub(super) fn stage_backup(data_dir: &Path) -> io::Result<PathBuf> {
+    let staged = data_dir.join(FOLDER).join(format!("{BACKUP}{COPYING}"));
+    if staged.exists() {
+        fs::remove_dir_all(&staged)?;
+    }
+    fs::create_dir_all(&staged)?;
+    Ok(staged)
+}
+
+/// Decides that what was put into [`stage_backup`] goes in its place: [`finish_restore`] does it, and gives [`BACKUP`].
+///
+/// # Errors
+/// When nothing has changed.
+pub(super) fn begin_restore_of_backup(data_dir: &Path) -> io::Result<()> {
+    let keep = data_dir.join(FOLDER);
+    let staged = keep.join(format!("{BACKUP}{COPYING}"));
+    sync([staged.as_path()])?;
+    fs::rename(&staged, keep.join(format!("{BACKUP}{RESTORING}")))?;
+    sync([keep.as_path(), data_dir])
 }
 
 /// Puts back what [`begin_restore`] has named, and sets aside what is in its place. Gives its name; none when there is

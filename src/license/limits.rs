@@ -131,3 +131,18 @@ pub const SESSION_IDLE: u64 = 30 * Millis::MINUTE;
 pub const SESSION_LIFE: u64 = 12 * Millis::HOUR;
 /// Use of a session is recorded this often: a busy page costs a command in five minutes.
 pub const SESSION_TOUCH: u64 = 5 * Millis::MINUTE;
+
+// ---- restored servers ----
+
+/// Where the mark of a restore stands in an incarnation: above the count of lives, which never gets this far.
+pub const RESTORE_MARK_SHIFT: u32 = 32;
+/// The count of lives in an incarnation.
+pub const LIVES: u64 = (1 << RESTORE_MARK_SHIFT) - 1;
+/// With the count of lives a number below 2^53, which every JSON reader keeps exactly (RFC 8259, section 6).
+pub const MAX_RESTORE_MARK: u64 = (1 << 20) - 1;
+/// Ids that the original may have given out since the backup, and that mean something else there: far more than it can
+/// have, while 2^23 restores stay below 2^53.
+pub const RESTORED_IDS: u64 = 1 << 30;
+/// Terms that the original may have had since the backup; sealed batches of them must not be replayed to the restored
+/// server, which has the same sealing key. At an election a millisecond this is 49 days without a leader.
+pub const RESTORED_TERMS: u64 = 1 << 32;

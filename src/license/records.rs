@@ -17,6 +17,8 @@ pub struct Meta {
     pub first_event: u64,
     pub last_event: u64,
     /// Which life of this server this is (raised at teardown, promote and restore); signed into requests to central.
+    /// Above [`super::RESTORE_MARK_SHIFT`] stands the random mark of the last restore, 0 before any: central takes no
+    /// life of another mark by itself.
     pub incarnation: u64,
     /// State time at which this life began: twins raised to the same number differ here.
     pub incarnation_since: Millis,

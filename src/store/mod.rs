@@ -1,6 +1,7 @@
 //! What survives a power cut: the Raft log, the sled image of the state, snapshot files, and the codec.
 
 mod alone;
+mod begin;
 pub mod codec;
 mod dir;
 mod error;
@@ -28,7 +29,9 @@ pub use log::{LogReader, LogReport, LogStore};
 pub use machine::{Machine, SnapshotBuilder, StateDigest};
 pub use metrics::{BARRIER_BUCKETS_US, GROUP_BUCKETS, Histogram, StoreMetrics};
 pub use open::{Store, StoreHandle, StoreOptions};
-pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotFile, SnapshotReceiver, state_digest};
+pub use snapshot::{
+    MAX_SNAPSHOT_BYTES, SnapshotFile, SnapshotReceiver, read as read_snapshot, state_digest, write as write_snapshot,
+};
 pub use types::*;
 
 /// A snapshot as openraft hands it around.

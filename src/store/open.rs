@@ -210,6 +210,13 @@ impl StoreHandle {
         self.shared.published.load_full()
     }
 
+    /// The newest applied state with the log id of the newest entry in it.
+    #[must_use]
+    pub fn state_at(&self) -> (Arc<State>, Option<LogId>) {
+        let pending = self.shared.pending.lock();
+        (pending.state.clone(), pending.position.applied)
+    }
+
     /// The log id of the newest applied entry; when it changes, [`Self::state`] already includes it.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Option<LogId>> {

@@ -113,19 +113,7 @@ impl SnapshotFile {
     /// # Errors
     /// Any damage; no part of the state is returned then.
     pub fn load(&self) -> io::Result<(SnapshotMeta, State)> {
-        let mut reader = SnapshotReader::new(self.reader())?;
-        let mut failed = None;
-        let state = State::from_records(std::iter::from_fn(|| match reader.record() {
-            Ok(record) => record,
-            Err(error) => {
-                failed = Some(error);
-                None
-            }
-        }));
-        match failed {
-            Some(error) => Err(error),
-            None => Ok((reader.finish()?, state)),
-        }
+        read(self.reader())
     }
 
     /// Makes this the durable snapshot of `dir` covering `meta`.
@@ -220,8 +208,31 @@ fn length(len: usize) -> io::Result<[u8; 4]> {
     Ok(len.to_le_bytes())
 }
 
-/// Writes a snapshot of `state` to `out`.
-pub(super) fn write(state: &State, meta: &SnapshotMeta, out: impl Write) -> io::Result<()> {
+/// Reads a snapshot from `input`, to its end, checking everything. Blocks.
+///
+/// # Errors
+/// Any damage; no part of the state is returned then.
+pub fn read(input: impl Read) -> io::Result<(SnapshotMeta, State)> {
+    let mut reader = SnapshotReader::new(input)?;
+    let mut failed = None;
+    let state = State::from_records(std::iter::from_fn(|| match reader.record() {
+        Ok(record) => record,
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    }));
+    match failed {
+        Some(error) => Err(error),
+        None => Ok((reader.finish()?, state)),
+    }
+}
+
+/// Writes a snapshot of `state` to `out`. Blocks.
+///
+/// # Errors
+/// `out` cannot be written.
+pub fn write(state: &State, meta: &SnapshotMeta, out: impl Write) -> io::Result<()> {
     let mut out = Hashing::new(out);
     let meta = codec::encode(meta)?;
     let mut head = MAGIC.to_vec();

@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 use licraft::admin::*;
+use licraft::backup::{Backup, Lag, Manifest};
 use licraft::central::Asked;
 use licraft::license::{self, *};
+use licraft::pki::ca::Authority;
 use licraft::pki::seal::Sealer;
 use licraft::raft::{Ledger, ProposeError};
+use licraft::store::{LeaderId, LogId};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +58,9 @@ pub struct Cluster {
     pub status: Mutex<ClusterStatus>,
     pub calls: Mutex<Vec<String>>,
     ledger: Arc<Memory>,
+    sealer: Sealer,
+    /// What the next backup lacks.
+    pub lag: Mutex<Option<Lag>>,
 }
 
 fn node(name: &str, host: u8, role: NodeRole, replication: Replication) -> NodeStatus {
@@ -211,6 +217,23 @@ impl ClusterControl for Cluster {
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         Ok(Vec::new())
     }
+    async fn backup(&self) -> Result<Backup, AdminError> {
+        let ca = Authority::self_signed("test CA", 1, now()).unwrap();
+        let state = State::clone(&self.ledger.state());
+        let applied = LogId { leader_id: LeaderId { term: 1, node_id: 1 }, index: 7 };
+        let lag = self.lag.lock().take();
+        let manifest = Manifest::of(&state, applied, "primary-node".into(), now(), lag);
+        Ok(Backup { manifest, sealer: self.sealer.clone(), ca, state })
+    }
+    async fn restore(&self, backup: Backup, replace: bool, progress: Progress) -> Result<(), AdminError> {
+        if !replace {
+            return Err(AdminError::new(Kind::State, "this node already holds the data of a server")
+                .hint("repeat it with --replace"));
+        }
+        self.calls.lock().push(format!("restore {}", backup.manifest.instances));
+        progress.step("Building the store...");
+        Ok(())
+    }
     async fn digests(&self) -> Result<Vec<NodeDigest>, AdminError> {
         let digest = |node: &str| NodeDigest { node: node.into(), digest: Some("aa".into()) };
         Ok(vec![digest("primary-node"), digest("secondary-node")])
@@ -218,7 +241,7 @@ impl ClusterControl for Cluster {
 }
 
 /// Central says yes to everything.
-struct Central(Arc<Memory>);
+struct Central(Arc<Memory>, Sealer);
 
 impl Central {
     async fn commit(&self, actor: &str, command: Command) -> Result<u64, AdminError> {
@@ -256,8 +279,8 @@ impl SyncControl for Central {
     async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
         let keys = AccountKeys {
             ca_csr: vec![1],
-            ca_key: Sealed(vec![2]),
-            signer_key: Sealed(vec![3]),
+            ca_key: self.1.seal(AccountKeys::CA_KEY_CONTEXT, &[2]),
+            signer_key: self.1.seal(AccountKeys::SIGNER_KEY_CONTEXT, &[3]),
             ca_chain: Vec::new(),
             signer_cert: Vec::new(),
         };
@@ -311,13 +334,19 @@ impl Node {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let ledger = Arc::new(Memory::default());
-        let cluster =
-            Arc::new(Cluster { status: Mutex::new(normal()), calls: Mutex::default(), ledger: ledger.clone() });
+        let sealer = Sealer::generate();
+        let cluster = Arc::new(Cluster {
+            status: Mutex::new(normal()),
+            calls: Mutex::default(),
+            ledger: ledger.clone(),
+            sealer: sealer.clone(),
+            lag: Mutex::default(),
+        });
         let (incoming, socket) = {
             let _inside = runtime.enter();
             unix(&dir.path().join("admin.sock")).unwrap()
         };
-        let node = Self { runtime, ledger, cluster, dir, sealer: Sealer::generate(), _socket: socket };
+        let node = Self { runtime, ledger, cluster, dir, sealer, _socket: socket };
         node.runtime.spawn(serve(node.parts(route), incoming, std::future::pending()));
         node
     }
@@ -336,7 +365,7 @@ impl Node {
         Parts {
             ledger: self.ledger.clone(),
             cluster: self.cluster.clone(),
-            sync: Arc::new(Central(self.ledger.clone())),
+            sync: Arc::new(Central(self.ledger.clone(), self.sealer.clone())),
             forwarder: Arc::new(Fixed(route)),
             sealer: Arc::new(move || Some(sealer.clone())),
         }

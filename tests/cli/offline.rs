@@ -82,13 +82,17 @@ const COMMANDS: &[&str] = &[
     "audit",
     "audit verify",
     "audit export",
+    "backup",
+    "backup save",
+    "backup verify",
+    "backup restore",
     "doctor",
     "completion",
     "version",
 ];
 
 /// Names that are reserved but not built, as users would type them.
-const RESERVED: &[&str] = &["license tag", "cert show", "admin-identity list", "backup save F", "clock accept"];
+const RESERVED: &[&str] = &["license tag", "cert show", "admin-identity list", "clock accept"];
 
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()
@@ -106,7 +110,7 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn help_lists_only_what_there_is() {
     let help = stdout(&licraft().arg("--help").assert().success());
-    for hidden in ["backup", "admin-identity", "clock", "man "] {
+    for hidden in ["admin-identity", "clock", "man "] {
         assert!(!help.lines().any(|l| l.trim_start().starts_with(hidden)), "{hidden}: {help}");
     }
 }

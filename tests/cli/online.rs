@@ -1,8 +1,9 @@
 //! Commands against a serving node over its Unix socket, in table, JSON and plain form.
 
 use super::fake::{Node, normal};
-use super::{stderr, stdout};
+use super::{licraft, stderr, stdout};
 use licraft::admin::{AdminError, ClusterState, Kind, Route};
+use licraft::backup::Lag;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 
@@ -503,4 +504,66 @@ fn the_socket_is_private() {
     let _inside = node.runtime.enter();
     let taken = licraft::admin::unix(&node.socket());
     assert!(taken.is_err_and(|e| e.to_string().contains("another process answers")));
+}
+
+#[test]
+fn a_backup_is_saved_verified_and_restored() {
+    let node = Node::with_account();
+    let token = json(&node, &["token", "create"])["token"].as_str().unwrap().to_owned();
+    node.register(&token, "SN1", None, 3);
+    let path = |name: &str| node.dir.path().join(name).to_str().unwrap().to_owned();
+    let (file, secret, short, wrong) = (path("saved"), path("secret"), path("short"), path("wrong"));
+    std::fs::write(&secret, "correct horse battery staple\n").unwrap();
+    std::fs::write(&short, "too short").unwrap();
+    std::fs::write(&wrong, "another horse battery staple").unwrap();
+    let fails = |args: &[&str], code: i32, says: &[&str]| {
+        let text = stderr(&node.run(args).code(code));
+        assert!(says.iter().all(|says| text.contains(says)), "{args:?}: {text}");
+    };
+
+    fails(&["backup", "save", &file, "--passphrase-file", &short], 2, &["it has 9 bytes, and 15 to 1024 are needed"]);
+    fails(&["backup", "save", &file], 2, &["give --passphrase-file"]);
+    fails(&["backup", "save", "/nowhere/file", "--passphrase-file", &secret], 1, &["cannot be written", "Try: "]);
+    assert!(!std::path::Path::new(&file).exists());
+    let said = stdout(&node.run(&["backup", "save", &file, "--passphrase-file", &secret]).success());
+    assert!(said.contains("1 account, 1 product instance, 3 licenses in use, 1 user."), "{said}");
+    assert!(said.contains("Keep it and its passphrase apart"), "{said}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let saved = std::fs::read(&file).unwrap();
+    fails(&["backup", "save", &file, "--passphrase-file", &secret], 1, &["is there already", "name a new file"]);
+    assert_eq!(std::fs::read(&file).unwrap(), saved);
+    assert!(table(&node, &["event", "list"]).contains("saved a backup on primary-node"));
+
+    // What a standby may lack is said.
+    *node.cluster.lag.lock() = Some(Lag { entries: 4, silence_ms: Some(20) });
+    let said = stdout(&node.run(&["backup", "save", &path("behind"), "--passphrase-file", &secret]).success());
+    assert!(said.contains("It is of standby primary-node, which lacked 4 log entries"), "{said}");
+
+    let said = stdout(&licraft().args(["backup", "verify", &file, "--passphrase-file", &secret]).assert().success());
+    assert!(said.contains("is whole. It holds server 00ff as of 20"), "{said}");
+    let manifest = json(&node, &["backup", "verify", &file, "--passphrase-file", &secret]);
+    assert_eq!((&manifest["instances"], &manifest["in_use"]), (&1.into(), &3.into()), "{manifest}");
+    let cut = path("cut");
+    std::fs::write(&cut, &saved[..saved.len() - 1]).unwrap();
+    for verb in ["verify", "restore"] {
+        fails(
+            &["backup", verb, &file, "--passphrase-file", &wrong],
+            1,
+            &["the passphrase is wrong", "it was saved with"],
+        );
+        fails(&["backup", verb, &cut, "--passphrase-file", &secret], 1, &["it is cut short"]);
+        fails(&["backup", verb, &secret, "--passphrase-file", &secret], 1, &["it is no licraft backup"]);
+        fails(&["backup", verb, "/nowhere", "--passphrase-file", &secret], 1, &["/nowhere cannot be read"]);
+    }
+    fails(&["backup", "restore", &file, "--passphrase-file", &secret], 1, &["already holds the data", "--replace"]);
+    fails(&["backup", "restore", &file, "--replace", "--passphrase-file", &secret], 2, &["--yes"]);
+    assert_eq!(*node.cluster.calls.lock(), Vec::<String>::new(), "nothing was restored");
+    let restore = ["backup", "restore", &file, "--replace", "--yes", "--passphrase-file", &secret];
+    let said = stdout(&node.run(&restore).success());
+    assert_eq!(*node.cluster.calls.lock(), ["restore 1"]);
+    for expected in
+        ["Building the store...", "This node serves alone, with server 00ff", "licraft central server readopt 00ff"]
+    {
+        assert!(said.contains(expected), "no {expected:?} in\n{said}");
+    }
 }

@@ -335,10 +335,7 @@ impl Cluster {
     /// As [`Self::licensed`], with these entitlements: tag, name and purchased quantity.
     pub fn licensed_for(&mut self, entitlements: &[(&str, &str, u64)]) {
         let dir = path(&self.folder(CENTRAL));
-        let own = |args: &[&str]| {
-            let output = Command::new(LICRAFT).args(args).args(["--dir", &dir]).output().unwrap();
-            succeeded(&args.join(" "), output)
-        };
+        let own = |args: &[&str]| self.central(args);
         own(&["central", "init", "--name", "Vendor"]);
         let accounts = ["--virtual-account", "TEST-1", "--virtual-account", "TEST"];
         own(&[&["central", "account", "create", "Corp"][..], &accounts].concat());
@@ -359,6 +356,13 @@ impl Cluster {
         self.account("TEST-1");
         let made = self.json(PRIMARY, &["token", "create", "--account", "TEST-1", "--description", "lab"]);
         self.token = text(&made, "token");
+    }
+
+    /// A command of the vendor's.
+    pub fn central(&self, args: &[&str]) -> String {
+        let dir = path(&self.folder(CENTRAL));
+        let output = Command::new(LICRAFT).args(args).args(["--dir", &dir]).output().unwrap();
+        succeeded(&args.join(" "), output)
     }
 
     /// Requests and approves an account on whatever node is active, and waits until it is.

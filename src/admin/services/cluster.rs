@@ -1,13 +1,13 @@
 //! The cluster's verbs; answered by the node that is asked.
 
-use super::{Replies, stream_work, users};
+use super::{Replies, backup, stream_work, users};
 use crate::admin::cluster::{Deploy, Initialize, Preflight, Promote, Provision, Switchover, Told};
 use crate::admin::error::{AdminError, Kind};
-use crate::admin::service::Service;
+use crate::admin::service::{Call, Service};
 use crate::license::{Role, User};
 use crate::proto::admin::*;
 use std::net::{IpAddr, SocketAddr};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Addresses that another node may have this one connect to.
 const MAX_REACH: usize = 4;
@@ -26,6 +26,8 @@ impl cluster_server::Cluster for Service {
     type ResolveStream = Replies<Step>;
     type RestoreSetAsideStream = Replies<Step>;
     type DrillStream = Replies<DrillReply>;
+    type SaveBackupStream = Replies<SaveBackupReply>;
+    type RestoreBackupStream = Replies<RestoreBackupReply>;
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<ClusterStatus>, Status> {
         Ok(Response::new(self.parts.cluster.status().await.into()))
@@ -188,6 +190,21 @@ impl cluster_server::Cluster for Service {
     async fn delete_set_aside(&self, request: Request<SetAsideRef>) -> Result<Response<DeleteSetAsideReply>, Status> {
         self.parts.cluster.delete_set_aside(request.into_inner().name).await?;
         Ok(Response::new(DeleteSetAsideReply {}))
+    }
+
+    async fn save_backup(
+        &self,
+        request: Request<SaveBackupRequest>,
+    ) -> Result<Response<Self::SaveBackupStream>, Status> {
+        let (call, asked) = Call::split(request)?;
+        backup::save(self, &call, asked.passphrase).await
+    }
+
+    async fn restore_backup(
+        &self,
+        request: Request<Streaming<RestoreBackupRequest>>,
+    ) -> Result<Response<Self::RestoreBackupStream>, Status> {
+        backup::restore(self, request.into_inner()).await
     }
 
     async fn preflight(&self, request: Request<PreflightRequest>) -> Result<Response<PreflightReply>, Status> {

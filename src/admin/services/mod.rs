@@ -4,6 +4,7 @@ mod accounts;
 mod alerts;
 mod api_clients;
 mod audit;
+mod backup;
 mod cluster;
 mod doctor;
 mod events;

@@ -1,6 +1,6 @@
 //! What the documents say.
 
-use crate::license::{Billing, Digest32, Entitlement, Millis, Term};
+use crate::license::{Billing, Digest32, Entitlement, LIVES, Millis, RESTORE_MARK_SHIFT, Term};
 use crate::pki::jws::Jwk;
 use crate::pki::sha256;
 use base64::Engine;
@@ -57,6 +57,7 @@ impl<'de> Deserialize<'de> for Der {
 }
 
 /// One life of an on-prem server: raised at teardown, promote and restore, so that copies tell themselves apart.
+/// A restore also changes the mark above the lowest 32 bits of the incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Life {
@@ -65,9 +66,19 @@ pub struct Life {
     pub since: u64,
 }
 
+impl Life {
+    /// Which restored backup it goes back to; 0: none.
+    #[must_use]
+    pub const fn restore_mark(self) -> u64 {
+        self.incarnation >> RESTORE_MARK_SHIFT
+    }
+}
+
 impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "incarnation {} since {}", self.incarnation, self.since)
+        write!(f, "incarnation {} since {}", self.incarnation & LIVES, self.since)?;
+        // Short: a refusal that names two lives is kept whole (MAX_TEXT).
+        f.write_str(if self.restore_mark() == 0 { "" } else { " (restored)" })
     }
 }
 

@@ -50,17 +50,21 @@ impl Apply<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Requests begun in the life before are dropped: central refuses that life once it has heard of this one.
     pub fn raise_incarnation(&mut self) -> Done {
+        self.begin_life();
+        Ok(Outcome::Done)
+    }
+
+    /// Requests begun in the life before are dropped: central refuses that life once it has heard of this one.
+    pub fn begin_life(&mut self) {
         self.state.meta.incarnation += 1;
         self.state.meta.incarnation_since = self.now;
         let begun = self.state.accounts().filter(|a| a.sync.outstanding.is_some());
         for id in begun.map(|a| a.id).collect::<Vec<_>>() {
             self.change_account(id, |account| account.sync.outstanding = None);
         }
-        let message = format!("This server's incarnation is now {}.", self.state.meta.incarnation);
+        let message = format!("This server's incarnation is now {}.", self.state.meta.incarnation & LIVES);
         self.event(Severity::Minor, None, "incarnation-raised", message);
-        Ok(Outcome::Done)
     }
 
     pub fn put_member(&mut self, member: &Member) -> Done {

@@ -8,6 +8,7 @@ mod instances;
 mod numbered;
 mod pools;
 mod register;
+mod restore;
 mod sync;
 mod tokens;
 mod users;

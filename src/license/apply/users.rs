@@ -228,6 +228,12 @@ impl Apply<'_> {
         }
     }
 
+    /// Signs everybody out.
+    pub fn end_sessions(&mut self) {
+        let ids: Vec<Digest32> = self.state.sessions.keys().copied().collect();
+        ids.iter().for_each(|id| self.drop_session(id));
+    }
+
     fn end_sessions_of(&mut self, user: &str) {
         // At the beginning of time none of them has ended.
         let ids: Vec<Digest32> = self.state.sessions_of(user, Millis(0)).map(|s| s.id).collect();
