@@ -196,7 +196,9 @@ impl Control {
             false => Ok(()),
             true => Err(AdminError::new(Kind::State, "this node already holds the data of a server")
                 .because(format!("{} is in use", self.data_dir().display()))
-                .hint("`licraft ha provision-standby` and `licraft backup restore` take --replace, which sets it aside")),
+                .hint(
+                    "`licraft ha provision-standby` and `licraft backup restore` take --replace, which sets it aside",
+                )),
         }
     }
 

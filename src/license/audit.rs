@@ -135,6 +135,7 @@ impl State {
             | Command::BeginSync { .. }
             | Command::FailSync { .. }
             | Command::Register { .. }
+            | Command::Readmit { .. }
             | Command::Numbered { .. }
             | Command::TouchSession { .. }
             | Command::EndSession { .. } => return None,

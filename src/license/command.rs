@@ -220,6 +220,18 @@ pub enum Command {
     RevokeApiClient {
         id: String,
     },
+    /// A product that had registered after the backup from which this server was restored, as its ID certificate says:
+    /// it is a new instance, in the default virtual account.
+    Readmit {
+        /// The instance that it was.
+        former: InstanceId,
+        account: AccountId,
+        udi: Udi,
+        host_name: Option<String>,
+        product_type: String,
+        software_version: String,
+        certificate: IdCertificate,
+    },
 }
 
 /// What changes of a user. Each of them ends the user's sessions.

@@ -26,6 +26,7 @@ impl State {
             RecordKey::Session(id) => Record::Session((**self.sessions.get(id)?).clone()),
             RecordKey::ApiClient(id) => Record::ApiClient(self.api_client(id)?.clone()),
             RecordKey::Audit(block) => self.audit_block(*block)?,
+            RecordKey::Readmitted(id) => Record::Readmitted(*self.readmitted.get(id)?),
         })
     }
 
@@ -64,6 +65,7 @@ impl State {
             .chain(self.sessions.values().map(|r| Record::Session((**r).clone())))
             .chain(self.api_clients.values().map(|r| Record::ApiClient((**r).clone())))
             .chain((0..MAX_AUDIT / AUDIT_BLOCK).filter_map(|block| self.audit_block(block)))
+            .chain(self.readmitted.iter().map(|id| Record::Readmitted(*id)))
             .map(|r| (r.key(), r))
     }
 
@@ -97,6 +99,7 @@ impl State {
                 Record::Session(r) => drop(state.sessions.insert(r.id, Arc::new(r))),
                 Record::ApiClient(r) => drop(state.api_clients.insert(r.id.clone(), Arc::new(r))),
                 Record::Audit(r) => state.audit.extend(r.into_iter().map(|entry| (entry.seq, Arc::new(entry)))),
+                Record::Readmitted(id) => drop(state.readmitted.insert(id)),
             }
         }
         state.index = Index::of(&state);

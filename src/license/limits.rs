@@ -146,3 +146,5 @@ pub const RESTORED_IDS: u64 = 1 << 30;
 /// Terms that the original may have had since the backup; sealed batches of them must not be replayed to the restored
 /// server, which has the same sealing key. At an election a millisecond this is 49 days without a leader.
 pub const RESTORED_TERMS: u64 = 1 << 32;
+/// Restores of which products are readmitted; ID certificates run for a year.
+pub const MAX_RESTORES_KEPT: usize = 16;

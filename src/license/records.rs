@@ -32,6 +32,9 @@ pub struct Meta {
     pub first_audit: u64,
     pub last_audit: u64,
     pub audit_head: Digest32,
+    /// Ids above the first number up to the second one that the original may have given out after the backup from which
+    /// this server was restored, for each restore: the newest [`super::MAX_RESTORES_KEPT`].
+    pub lost_ids: Vec<(u64, u64)>,
 }
 
 /// Replicated settings (`licraft settings`). Times are in milliseconds unless the name says otherwise.
@@ -570,6 +573,7 @@ pub enum RecordKey {
     ApiClient(String),
     /// A block of the ring of audit entries, as [`Self::Events`] with [`AUDIT_BLOCK`] and [`MAX_AUDIT`].
     Audit(u64),
+    Readmitted(InstanceId),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -594,6 +598,8 @@ pub enum Record {
     Session(Session),
     ApiClient(ApiClient),
     Audit(Vec<AuditEntry>),
+    /// A product that was this instance after the backup is another one now: its old certificate has served.
+    Readmitted(InstanceId),
 }
 
 impl Record {
@@ -619,6 +625,7 @@ impl Record {
             Self::Session(r) => RecordKey::Session(r.id),
             Self::ApiClient(r) => RecordKey::ApiClient(r.id.clone()),
             Self::Audit(r) => RecordKey::Audit(r.first().map_or(0, |e| e.seq % MAX_AUDIT / AUDIT_BLOCK)),
+            Self::Readmitted(id) => RecordKey::Readmitted(*id),
         }
     }
 }

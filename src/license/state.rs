@@ -28,6 +28,8 @@ pub struct State {
     pub(super) sessions: OrdMap<Digest32, Arc<Session>>,
     pub(super) api_clients: OrdMap<String, Arc<ApiClient>>,
     pub(super) audit: OrdMap<u64, Arc<AuditEntry>>,
+    /// Instances of the original whose products are others here ([`Record::Readmitted`]).
+    pub(super) readmitted: OrdSet<InstanceId>,
     pub(super) index: Index,
 }
 
@@ -68,6 +70,13 @@ impl State {
         self.meta.last_batch = batch;
         changes.insert(RecordKey::Meta);
         true
+    }
+    /// Whether a product with a valid ID certificate of this instance, which is not known here, may be one that
+    /// registered after the backup.
+    #[must_use]
+    pub fn readmits(&self, former: InstanceId) -> bool {
+        let lost = self.meta.lost_ids.iter().any(|(after, upto)| (after + 1..=*upto).contains(&former.0));
+        lost && !self.readmitted.contains(&former) && self.instance(former).is_none()
     }
     /// The newest stamp applied: what is newer is not in this state.
     pub fn now(&self) -> Millis {

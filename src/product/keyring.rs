@@ -1,16 +1,18 @@
 //! The accounts' keys, opened once and kept: what signs answers and issues ID certificates.
 
 use super::message::ANSWER_TYP;
-use crate::license::{Account, AccountId, AccountKeys, AccountStatus, IdCertificate, InstanceId, State};
+use crate::license::{Account, AccountId, AccountKeys, AccountStatus, IdCertificate, InstanceId, Millis, State};
 use crate::pki::ca::{Authority, Leaf, Purpose, certificate_key};
 use crate::pki::jws::{Algorithm, Header, SigningKey};
 use crate::pki::seal::Sealer;
-use crate::pki::{PkiError, sha256};
+use crate::pki::{PkiError, chain, sha256};
 use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use std::collections::HashMap;
+use std::slice;
 use std::sync::Arc;
+use x509_parser::extensions::GeneralName;
 
 /// Prefix of the URI in an ID certificate's subjectAltName that names the instance.
 pub const INSTANCE_URI: &str = "licraft:instance:";
@@ -100,6 +102,17 @@ impl AccountSigner {
     }
 }
 
+/// The instance that an ID certificate names.
+fn instance_of(certificate: &[u8]) -> Option<InstanceId> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let names = parsed.subject_alternative_name().ok()??;
+    let uri = names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) => uri.strip_prefix(INSTANCE_URI),
+        _ => None,
+    });
+    uri?.parse().ok().map(InstanceId)
+}
+
 fn encode(header: &Header) -> Result<String, PkiError> {
     let json = serde_json::to_vec(header).map_err(|e| PkiError::Signature(format!("header: {e}")))?;
     Ok(B64.encode(json))
@@ -131,6 +144,23 @@ impl Keyring {
             map
         });
         Ok(Some(signer))
+    }
+
+    /// The active account that issued an ID certificate in force at `at`, its signer, and the instance named in it.
+    pub(super) fn issued(
+        &self,
+        state: &State,
+        certificate: &[u8],
+        at: Millis,
+    ) -> Result<Option<(AccountId, Arc<AccountSigner>, InstanceId)>, PkiError> {
+        let Some(instance) = instance_of(certificate) else { return Ok(None) };
+        let issuer = |keys: &AccountKeys| {
+            let ca = keys.ca_chain.first();
+            ca.is_some_and(|ca| chain::verify(certificate, &[], slice::from_ref(ca), at, chain::Use::Client).is_ok())
+        };
+        let mut active = state.accounts().filter(|a| a.status == AccountStatus::Active);
+        let Some(account) = active.find(|a| a.keys.as_ref().is_some_and(issuer)) else { return Ok(None) };
+        Ok(self.signer(account)?.map(|signer| (account.id, signer, instance)))
     }
 
     /// The account whose answer signer has this thumbprint: how a product that is no longer known is still answered with

@@ -51,6 +51,9 @@ pub struct RequestPayload {
     pub licenses: Option<Vec<LicenseCount>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// In place of a token: the newest ID certificate (X.509), base64 of DER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// PKCS#10 request (RFC 2986), base64 of DER.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csr: Option<String>,
@@ -77,6 +80,7 @@ impl RequestPayload {
             signer: None,
             licenses: None,
             token: None,
+            certificate: None,
             csr: None,
             udi: None,
             host_name: None,

@@ -94,6 +94,20 @@ pub(super) fn payload(bytes: &[u8]) -> Result<RequestPayload, Problem> {
     Ok(payload)
 }
 
+/// The ID certificate of a registration that has one in place of a token.
+pub(super) fn certificate(payload: &RequestPayload) -> Result<Vec<u8>, Problem> {
+    let text = match (&payload.token, &payload.certificate) {
+        (None, Some(text)) => text,
+        (None, None) => {
+            let detail = "a register request needs token, or certificate; other requests need the instance id in the \
+                          header's kid";
+            return Err(malformed(detail));
+        }
+        _ => return Err(malformed("a register request has token or certificate, not both")),
+    };
+    STANDARD.decode(text).map_err(|_| malformed("certificate is not base64 (RFC 4648, section 4) of DER"))
+}
+
 /// Reads a registration whose signature is verified; `key` signed it and must be the key of its CSR.
 pub(super) fn registration(payload: RequestPayload, key: &PublicKey) -> Result<Registration, Problem> {
     let kind = payload.kind;
@@ -136,6 +150,7 @@ pub(super) fn numbered(mut payload: RequestPayload) -> Result<Numbered, Problem>
     refuse(kind, "licenses", payload.licenses.is_some())?;
     refuse(kind, "csr", payload.csr.is_some())?;
     refuse(kind, "token", payload.token.is_some())?;
+    refuse(kind, "certificate", payload.certificate.is_some())?;
     refuse(kind, "udi", payload.udi.is_some())?;
     refuse(kind, "host_name", payload.host_name.is_some())?;
     refuse(kind, "product_type", payload.product_type.is_some())?;

@@ -14,7 +14,7 @@ use crate::license::{
     Account, Authorization, Command, Digest32, IdCertificate, InstanceAction, InstanceId, Millis, Outcome, Reason,
     Refusal, State, VirtualAccountId,
 };
-use crate::pki::ca::BACKDATE_MS;
+use crate::pki::ca::{BACKDATE_MS, certificate_key};
 use crate::pki::{PkiError, equal_secrets, random, sha256};
 use crate::raft::ProposeError;
 use base64::Engine;
@@ -123,9 +123,8 @@ impl Service {
             .payload_unverified()
             .map_err(|e| self.charge(source, Problem::new(Code::MalformedRequest, e.to_string())))?;
         let payload = request::payload(&bytes).map_err(|p| self.charge(source, p))?;
-        let Some(token) = payload.token.as_deref() else {
-            let detail = "a register request needs token; other requests need the instance id in the header's kid";
-            return Err(self.charge(source, Problem::new(Code::MalformedRequest, detail)));
+        let Some(token) = payload.token.as_deref().filter(|_| payload.certificate.is_none()) else {
+            return self.readmit(envelope, payload, source).await;
         };
         let token_hash = token_hash(token);
         let state = self.context.ledger.state();
@@ -136,10 +135,7 @@ impl Service {
         };
         let signer = self.signer(account)?;
         drop(state);
-        let Ok(_place) = self.registrations.try_acquire() else {
-            let detail = "more registrations arrive than can be worked on; this one is good, repeat it later";
-            return Err(Problem::new(Code::TooManyRequests, detail).retry_after(REGISTRATION_RETRY_MS));
-        };
+        let Ok(_place) = self.registrations.try_acquire() else { return Err(no_place()) };
         envelope.verify().map_err(|p| self.charge(source, p))?;
         let ask = self.attribute(&signer, &bytes, &payload);
         if let Err(problem) = check_clock(&payload, ask.now) {
@@ -157,23 +153,63 @@ impl Service {
             software_version: registration.software_version,
             certificate: self.new_certificate(envelope.key.hash()),
         };
-        match self.propose("product", command).await? {
-            Outcome::Registered(done) => {
-                let state = self.context.ledger.state();
-                let names = names(&state, done.va);
-                let certificate =
-                    ask.signer.issue(done.instance, &registration.csr, &done.certificate).map_err(internal)?;
-                ask.answer_with_chain(AnswerBody::Registered(RegisteredAnswer {
-                    instance: done.instance.to_string().into(),
-                    repeated: done.repeated,
-                    account: names.0.into(),
-                    virtual_account: names.1.into(),
-                    export_controlled: done.export_controlled,
-                    certificate: STANDARD.encode(certificate).into(),
-                }))
-            }
-            other => ask.refuse_or_fail(other),
+        let outcome = self.propose("product", command).await?;
+        self.registered(&ask, outcome, &registration.csr)
+    }
+
+    fn registered(&self, ask: &Attributed<'_>, outcome: Outcome, csr: &[u8]) -> Result<Signed, Problem> {
+        let Outcome::Registered(done) = outcome else { return ask.refuse_or_fail(outcome) };
+        let state = self.context.ledger.state();
+        let names = names(&state, done.va);
+        let certificate = ask.signer.issue(done.instance, csr, &done.certificate).map_err(internal)?;
+        ask.answer_with_chain(AnswerBody::Registered(RegisteredAnswer {
+            instance: done.instance.to_string().into(),
+            repeated: done.repeated,
+            account: names.0.into(),
+            virtual_account: names.1.into(),
+            export_controlled: done.export_controlled,
+            certificate: STANDARD.encode(certificate).into(),
+        }))
+    }
+
+    /// A registration with an ID certificate in place of a token: of a product that registered after the backup from
+    /// which this server was restored.
+    async fn readmit(&self, envelope: &Envelope, payload: RequestPayload, source: IpAddr) -> Result<Signed, Problem> {
+        let old = request::certificate(&payload).map_err(|p| self.charge(source, p))?;
+        let Ok(_place) = self.registrations.try_acquire() else { return Err(no_place()) };
+        let bytes = envelope.verify().map_err(|p| self.charge(source, p))?;
+        let state = self.context.ledger.state();
+        let issued = self.keyring.issued(&state, &old, (self.context.clock)()).map_err(internal)?;
+        let Some((account, signer, former)) = issued else {
+            let detail =
+                "the certificate is not in force, or no active account here has issued it; register with a token";
+            return Err(self.charge(source, Problem::new(Code::Refused(Reason::InstanceUnknown), detail)));
+        };
+        drop(state);
+        if !certificate_key(&old).is_ok_and(|key| key == envelope.key) {
+            let detail =
+                "the certificate is for another key than the one in the header; sign with the certificate's key";
+            return Err(self.charge(source, Problem::new(Code::WrongKey, detail)));
         }
+        let ask = self.attribute(&signer, &bytes, &payload);
+        if let Err(problem) = check_clock(&payload, ask.now) {
+            return ask.refuse_problem(&problem);
+        }
+        let registration = match request::registration(payload, &envelope.key) {
+            Ok(registration) => registration,
+            Err(problem) => return ask.refuse_problem(&problem),
+        };
+        let command = Command::Readmit {
+            former,
+            account,
+            udi: registration.udi,
+            host_name: registration.host_name,
+            product_type: registration.product_type,
+            software_version: registration.software_version,
+            certificate: self.new_certificate(envelope.key.hash()),
+        };
+        let outcome = self.propose("product", command).await?;
+        self.registered(&ask, outcome, &registration.csr)
     }
 
     async fn numbered(&self, envelope: &Envelope, id: InstanceId, source: IpAddr) -> Result<Signed, Problem> {
@@ -440,6 +476,11 @@ fn check_clock(payload: &RequestPayload, now: Millis) -> Result<(), Problem> {
         minutes % 60
     );
     Err(Problem::new(Code::ClockSkew, detail))
+}
+
+fn no_place() -> Problem {
+    let detail = "more registrations arrive than can be worked on; this one is good, repeat it later";
+    Problem::new(Code::TooManyRequests, detail).retry_after(REGISTRATION_RETRY_MS)
 }
 
 /// What should not happen: logged in full, told in short.

@@ -41,6 +41,7 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
             out.extend_from_slice(id.as_bytes());
         }
         RecordKey::Audit(block) => numbers(&mut out, 17, &[*block]),
+        RecordKey::Readmitted(id) => numbers(&mut out, 18, &[id.0]),
     }
     out
 }
@@ -96,6 +97,7 @@ mod tests {
             any::<[u8; 32]>().prop_map(RecordKey::Session),
             ".{0,4}".prop_map(RecordKey::ApiClient),
             any::<u64>().prop_map(RecordKey::Audit),
+            any::<u64>().prop_map(|id| RecordKey::Readmitted(InstanceId(id))),
         ]
     }
 

@@ -26,8 +26,10 @@ fn a_lost_site_goes_on_from_a_backup_and_the_original_cannot() {
     let manifest = cluster.json(SECONDARY, &["backup", "verify", &standby, "--passphrase-file", &secret]);
     assert_eq!((manifest["node"].as_str(), manifest["instances"].as_u64()), (Some(SECONDARY), Some(1)), "{manifest}");
 
-    // After it: more use, and a synchronization.
+    // After it: more use, another product, and a synchronization.
     cluster.request("router-1", 3);
+    cluster.register("router-2");
+    cluster.request("router-2", 1);
     cluster.run(PRIMARY, &["sync", "now", "--account", "TEST-1"]);
     cluster.kill(PRIMARY);
     cluster.kill(SECONDARY);
@@ -52,12 +54,16 @@ fn a_lost_site_goes_on_from_a_backup_and_the_original_cannot() {
     cluster.run(THIRD, &["ha", "deploy", "--vip", VIP]);
     cluster.held_by(SECONDARY, THIRD);
 
-    // The product goes on with its certificate and its numbers, through a failover, too.
+    // The product goes on with its certificate and its numbers, through a failover, too; the one that is not in the
+    // backup comes back by its certificate and has what it had.
     cluster.request("router-1", 4);
+    cluster.agent("router-2", "renew", &["--timeout", "30"]);
+    assert_eq!(cluster.in_use(THIRD), 5);
+    cluster.event(THIRD, "router-2, which had registered after the backup");
     cluster.run(THIRD, &["ha", "switchover"]);
     cluster.held_by(SECONDARY, SECONDARY);
     cluster.request("router-1", 5);
-    assert_eq!(cluster.in_use(SECONDARY), 5);
+    assert_eq!(cluster.in_use(SECONDARY), 6);
     cluster.run(SECONDARY, &["ha", "switchover"]);
     cluster.held_by(THIRD, THIRD);
 

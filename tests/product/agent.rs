@@ -215,6 +215,67 @@ async fn a_removed_instance_learns_it_from_a_signed_answer() {
 }
 
 #[tokio::test]
+async fn products_that_a_restored_server_has_forgotten_come_back_by_their_certificates() {
+    let site = Site::new();
+    let node = site.serve().await;
+    let (_first_dir, mut first) = registered(&site, &[&node]).await;
+    first.request(want(&[(BASE, 1)])).await.unwrap();
+    let backup = site.ledger.state();
+    let late = |sn: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = Agent::open(dir.path(), settings(&site, &[&node]), Some(product(sn))).unwrap();
+        (dir, agent.with_patience(Duration::from_secs(5)))
+    };
+    let (dir, mut second) = late("SN2");
+    let (_third_dir, mut third) = late("SN3");
+    for agent in [&mut second, &mut third] {
+        agent.register(TOKEN).await.unwrap();
+        agent.request(want(&[(BASE, 2), (LIFECYCLE, 3)])).await.unwrap();
+    }
+    let forgotten = second.status().instance.unwrap();
+    drop(second);
+    let stolen = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        std::fs::copy(file.path(), stolen.path().join(file.file_name())).unwrap();
+    }
+
+    site.ledger.restore(&backup);
+    assert_eq!((site.instances(), site.in_use(BASE)), (1, 1));
+    first.renew().await.unwrap();
+    // The answer is lost, and the agent ends: nothing counts twice, and what it used is asked for again.
+    let mut second = reopen(dir.path()).with_patience(Duration::ZERO);
+    site.ledger.fail_after(1, Fault::UnknownAfter);
+    second.renew().await.unwrap_err();
+    drop(second);
+    assert_eq!((site.instances(), site.in_use(BASE)), (2, 1));
+    let mut second = reopen(dir.path());
+    second.renew().await.unwrap();
+    third.request(want(&[(BASE, 4)])).await.unwrap();
+    assert_eq!((site.instances(), site.in_use(BASE), site.in_use(LIFECYCLE)), (3, 7, 3));
+    let status = second.status();
+    assert_ne!(status.instance, Some(forgotten));
+    assert_eq!((line(&status, BASE).0, line(&status, LIFECYCLE).0), (2, 3));
+    second.renew().await.unwrap();
+    second.renew_id(true).await.unwrap();
+    let events = site.ledger.state();
+    assert_eq!(events.events(0).filter(|e| e.kind == "instance-readmitted").count(), 2);
+
+    // Removed is removed, also for a copy of the old certificate; and so is a product that was never lost.
+    for agent in [&mut second, &mut first] {
+        let instance = licraft::license::InstanceId(agent.status().instance.unwrap().parse().unwrap());
+        site.ledger.apply(licraft::license::Command::RemoveInstance { instance });
+        let error = agent.renew().await.unwrap_err();
+        assert!(error.refused_as("instance-unknown"), "{error}");
+        assert!(agent.status().registration.starts_with("Unregistered"));
+    }
+    let mut thief = reopen(stolen.path());
+    let error = thief.renew().await.unwrap_err();
+    assert!(error.refused_as("instance-unknown"), "{error}");
+    assert_eq!((site.instances(), site.in_use(BASE)), (1, 4));
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn the_next_address_is_tried_when_one_is_standby_or_dead() {
     let site = Site::new();
     let (first, second) = (site.serve().await, site.serve().await);

@@ -1,8 +1,8 @@
 //! A license server in memory: one state, faults on demand, real TLS on loopback.
 
 use licraft::license::{
-    AccountId, AccountKeys, Changes, Command, Entitlement, Millis, Outcome, Record, RecordKey, Request, Role, Stamp,
-    State, User, VirtualAccountId,
+    AccountId, AccountKeys, Changes, Command, Entitlement, Member, Millis, Outcome, Record, RecordKey, Request, Role,
+    Stamp, State, User, VirtualAccountId,
 };
 use licraft::pki::ca::{Authority, Leaf, Purpose, certificates_pem, csr};
 use licraft::pki::jws::{Algorithm, SigningKey};
@@ -39,7 +39,7 @@ pub enum Fault {
 
 /// The ledger: `State::apply` behind a lock.
 pub struct Memory {
-    inner: Mutex<(Arc<State>, VecDeque<Fault>)>,
+    inner: Mutex<(Arc<State>, VecDeque<Option<Fault>>)>,
     clock: Clock,
 }
 
@@ -54,7 +54,29 @@ impl Memory {
         outcome
     }
 
+    /// The server is restored from `backup`, a state that it had before.
+    pub fn restore(&self, backup: &State) {
+        let member = Member {
+            node_id: 1,
+            name: "restored".into(),
+            public_address: "127.0.0.1".into(),
+            cluster_address: "127.0.0.1:7441".into(),
+            witness: false,
+            joined: Millis(0),
+            retired: false,
+        };
+        let restored = backup.clone().restored((self.clock)(), 1, member);
+        assert_eq!(restored.check(), Vec::<String>::new());
+        self.inner.lock().unwrap().0 = Arc::new(restored);
+    }
+
     pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.inner.lock().unwrap().1.extend(faults.into_iter().map(Some));
+    }
+
+    /// After so many proposals that go well.
+    pub fn fail_after(&self, good: usize, fault: Fault) {
+        let faults = std::iter::repeat_n(None, good).chain([Some(fault)]);
         self.inner.lock().unwrap().1.extend(faults);
     }
 }
@@ -63,7 +85,7 @@ impl Memory {
 impl Ledger for Memory {
     async fn propose(&self, request_id: u128, _actor: &str, command: Command) -> Result<Outcome, ProposeError> {
         assert_eq!(request_id, 0);
-        let fault = self.inner.lock().unwrap().1.pop_front();
+        let fault = self.inner.lock().unwrap().1.pop_front().flatten();
         match fault {
             None => Ok(self.apply(command)),
             Some(Fault::Busy) => Err(ProposeError::Busy { retry_after_ms: 20 }),

@@ -353,6 +353,11 @@ impl Auditor {
                 self.accounts.get_mut(&account.0).unwrap().failed = true;
             }
             Command::Register { .. } => return self.register(command),
+            // Of a server that was not restored; see `restore.rs` for one that was.
+            Command::Readmit { account, .. } => {
+                self.active(account.0)?;
+                return Err(Reason::InstanceUnknown);
+            }
             Command::Numbered { instance, number, digest, action } => {
                 return self.numbered(instance.0, *number, digest, action);
             }

@@ -94,9 +94,13 @@ impl Instance {
     /// What people call it: its host name, or its device identity.
     #[must_use]
     pub fn name(&self) -> String {
-        match &self.host_name {
-            Some(host) if !host.is_empty() => (**host).to_owned(),
-            _ => format!("UDI_PID:{};UDI_SN:{};", self.udi.pid, self.udi.sn),
-        }
+        instance_name(self.host_name.as_deref(), &self.udi)
+    }
+}
+
+pub(super) fn instance_name(host_name: Option<&str>, udi: &Udi) -> String {
+    match host_name {
+        Some(host) if !host.is_empty() => host.to_owned(),
+        _ => format!("UDI_PID:{};UDI_SN:{};", udi.pid, udi.sn),
     }
 }

@@ -15,6 +15,7 @@ mod users;
 mod virtual_accounts;
 
 use super::*;
+use instances::instance_name;
 use std::sync::Arc;
 
 /// A command's result inside this room. Every check comes before the first change, so a refusal leaves no trace.
@@ -125,6 +126,7 @@ impl Apply<'_> {
             }
             Command::FailSync { account, seq, reason } => self.fail_sync(*account, *seq, reason),
             Command::Register { .. } => self.register(command),
+            Command::Readmit { .. } => self.readmit(command),
             Command::Numbered { instance, number, digest, action } => self.numbered(*instance, *number, digest, action),
             Command::RemoveInstance { instance } => self.remove_instance(*instance),
             Command::TransferInstance { instance, to } => self.transfer_instance(*instance, *to),

@@ -1,4 +1,4 @@
-//! Registration of a product with a token.
+//! Registration of a product: with a token, or with what a restored server had certified and forgot.
 
 use super::*;
 
@@ -10,10 +10,8 @@ impl Apply<'_> {
         else {
             unreachable!("dispatched by carry_out")
         };
-        inputs::udi(udi)?;
-        host_name.iter().try_for_each(|h| inputs::text("host name", h, MAX_TEXT))?;
-        inputs::text("product type", product_type, MAX_NAME)?;
-        inputs::text("software version", software_version, MAX_NAME)?;
+        let newcomer = Newcomer { udi, host_name: host_name.as_deref(), product_type, software_version, certificate };
+        newcomer.check()?;
         let unknown = || refuse(Reason::TokenUnknown, "This registration token is not known here; create a new one.");
         let token = self.state.token_by_hash(token_hash).ok_or_else(unknown)?;
         let (token_id, va, export_controlled) = (token.id, token.va, token.export_controlled);
@@ -24,39 +22,100 @@ impl Apply<'_> {
             i.token == token_id && current.key_hash == certificate.key_hash && self.now < current.not_after
         };
         if let Some(instance) = existing.filter(same) {
-            let registered = Registered {
-                instance: instance.id,
-                va: instance.va,
-                repeated: true,
-                export_controlled: instance.export_controlled,
-                certificate: instance.certificate.clone(),
-            };
-            self.put_instance(Instance { last_contact: self.now, ..instance.clone() });
-            return Ok(Outcome::Registered(registered));
+            return Ok(self.repeat(instance.clone()));
         }
         let replaced = existing.map(|i| i.id);
         self.check_token(token)?;
         inputs::certificate(certificate, self.now)?;
-        if replaced.is_none() && self.state.instance_count() >= MAX_INSTANCES {
-            let message = format!("{MAX_INSTANCES} product instances are registered, the most there can be.");
-            return Err(refuse(Reason::Limit, message));
+        if replaced.is_none() {
+            self.check_room()?;
         }
         if let Some(old) = replaced.and_then(|id| self.release_instance(id)) {
             let message = format!("{} was registered again; its old instance {} was replaced.", old.name(), old.id);
             self.inform(account, "instance-replaced", message);
         }
+        let registered = self.admit(va, account, token_id, export_controlled, &newcomer);
+        let message = format!("{} was registered as instance {}.", newcomer.name(), registered.instance);
+        self.change_token(token_id, |t| t.uses += 1);
+        self.inform(account, "instance-registered", message);
+        Ok(Outcome::Registered(registered))
+    }
+
+    /// The ID certificate stands for the token, which is not known here. It does so once.
+    pub fn readmit(&mut self, command: &Command) -> Done {
+        let Command::Readmit { former, account, udi, host_name, product_type, software_version, certificate } = command
+        else {
+            unreachable!("dispatched by carry_out")
+        };
+        let newcomer = Newcomer { udi, host_name: host_name.as_deref(), product_type, software_version, certificate };
+        newcomer.check()?;
+        let account = self.active_account(*account)?;
+        let (account, va) = (account.id, account.default_va);
+        let known = self.state.instance_by_udi(account, udi);
+        let same = |i: &&Instance| i.certificate.key_hash == certificate.key_hash && self.now < i.certificate.not_after;
+        if let Some(instance) = known.filter(same) {
+            return Ok(self.repeat(instance.clone()));
+        }
+        if known.is_some() || !self.state.readmits(*former) {
+            let message = format!("Instance {former} was removed or replaced; register again with a token.");
+            return Err(refuse(Reason::InstanceUnknown, message));
+        }
+        inputs::certificate(certificate, self.now)?;
+        self.check_room()?;
+        // No token has an id of 0.
+        let registered = self.admit(va, account, TokenId(0), false, &newcomer);
+        self.state.readmitted.insert(*former);
+        self.changes.insert(RecordKey::Readmitted(*former));
+        let message = format!(
+            "{}, which had registered after the backup as instance {former}, is instance {} now.",
+            newcomer.name(),
+            registered.instance
+        );
+        self.inform(account, "instance-readmitted", message);
+        Ok(Outcome::Registered(registered))
+    }
+
+    fn repeat(&mut self, instance: Instance) -> Outcome {
+        let registered = Registered {
+            instance: instance.id,
+            va: instance.va,
+            repeated: true,
+            export_controlled: instance.export_controlled,
+            certificate: instance.certificate.clone(),
+        };
+        self.put_instance(Instance { last_contact: self.now, ..instance });
+        Outcome::Registered(registered)
+    }
+
+    fn check_room(&self) -> Result<(), Refusal> {
+        if self.state.instance_count() >= MAX_INSTANCES {
+            let message = format!("{MAX_INSTANCES} product instances are registered, the most there can be.");
+            return Err(refuse(Reason::Limit, message));
+        }
+        Ok(())
+    }
+
+    /// Makes an instance.
+    fn admit(
+        &mut self,
+        va: VirtualAccountId,
+        account: AccountId,
+        token: TokenId,
+        export_controlled: bool,
+        newcomer: &Newcomer<'_>,
+    ) -> Registered {
         let id = InstanceId(self.next_id());
         let mut instance = Instance {
             id,
             va,
-            udi: Arc::new(udi.clone()),
-            host_name: host_name.as_deref().map(Arc::from),
-            product_type: product_type.as_str().into(),
-            software_version: software_version.as_str().into(),
+            udi: Arc::new(newcomer.udi.clone()),
+            host_name: newcomer.host_name.map(Arc::from),
+            product_type: newcomer.product_type.into(),
+            software_version: newcomer.software_version.into(),
             registered: self.now,
             last_contact: self.now,
-            certificate: certificate.clone(),
-            token: token_id,
+            certificate: newcomer.certificate.clone(),
+            token,
             export_controlled,
             usage: Arc::from([]),
             authorized_until: None,
@@ -65,16 +124,13 @@ impl Apply<'_> {
         if let Some((_, newest)) = self.state.instances.get_max() {
             instance.share_texts(newest);
         }
-        let message = format!("{} was registered as instance {id}.", instance.name());
         self.state.index.add_instance(account, &instance);
         self.state.instances.insert(id, Arc::new(instance));
         self.changes.insert(RecordKey::Instance(id));
-        self.change_token(token_id, |t| t.uses += 1);
         self.change_va(va, |va| va.instances += 1);
         self.change_account(account, |a| a.instances += 1);
-        self.inform(account, "instance-registered", message);
-        let certificate = certificate.clone();
-        Ok(Outcome::Registered(Registered { instance: id, va, repeated: false, export_controlled, certificate }))
+        let certificate = newcomer.certificate.clone();
+        Registered { instance: id, va, repeated: false, export_controlled, certificate }
     }
 
     fn check_token(&self, token: &Token) -> Result<(), Refusal> {
@@ -85,5 +141,27 @@ impl Apply<'_> {
             _ => "has been used as often as it may be",
         };
         Err(refuse(reason, format!("Registration token {} {what}; create a new one.", token.id)))
+    }
+}
+
+/// What a product says of itself when it comes, with the certificate made for it.
+struct Newcomer<'a> {
+    udi: &'a Udi,
+    host_name: Option<&'a str>,
+    product_type: &'a str,
+    software_version: &'a str,
+    certificate: &'a IdCertificate,
+}
+
+impl Newcomer<'_> {
+    fn check(&self) -> Result<(), Refusal> {
+        inputs::udi(self.udi)?;
+        self.host_name.iter().try_for_each(|h| inputs::text("host name", h, MAX_TEXT))?;
+        inputs::text("product type", self.product_type, MAX_NAME)?;
+        inputs::text("software version", self.software_version, MAX_NAME)
+    }
+
+    fn name(&self) -> String {
+        instance_name(self.host_name, self.udi)
     }
 }

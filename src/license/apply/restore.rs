@@ -13,7 +13,12 @@ impl State {
         let Meta { now, incarnation, last_batch: (term, ..), .. } = self.meta;
         let now = now.max(at);
         self.meta.now = now;
-        self.meta.last_id += RESTORED_IDS;
+        let lost = (self.meta.last_id, self.meta.last_id + RESTORED_IDS);
+        self.meta.last_id = lost.1;
+        self.meta.lost_ids.push(lost);
+        if self.meta.lost_ids.len() > MAX_RESTORES_KEPT {
+            self.meta.lost_ids.remove(0);
+        }
         self.meta.last_batch = (term + RESTORED_TERMS, 0, 0);
         self.meta.incarnation = mark << RESTORE_MARK_SHIFT | incarnation & LIVES;
         let gone = [AlertKind::ClusterDegraded, AlertKind::WitnessLost];
@@ -92,6 +97,8 @@ mod tests {
         assert_eq!(restored.audit(0).last().map(|entry| entry.action.as_str()), Some("restore"));
         let settings = restored.settings();
         assert_eq!((settings.vip.len(), settings.host_common_name.as_str()), (0, "lm.test"));
+        let lost = |id| restored.readmits(InstanceId(id));
+        assert!(!lost(before.last_id) && lost(before.last_id + 1) && lost(meta.last_id) && !lost(meta.last_id + 1));
         // A second restore is another life again, whatever the mark.
         let again = restored.restored(Millis(50), 1, member(1, "c"));
         assert_eq!(again.meta().incarnation, (1 << 32) + 3);

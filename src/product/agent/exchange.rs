@@ -4,7 +4,7 @@ use super::record::{Pending, Wanted};
 use super::{Agent, AgentError};
 use crate::pki::jws::{Header, Jws, SigningKey};
 use crate::pki::random;
-use crate::product::message::{Answer, AnswerBody, REQUEST_TYP, RequestPayload, RequestType};
+use crate::product::message::{Answer, AnswerBody, LicenseCount, REQUEST_TYP, RequestPayload, RequestType};
 use crate::product::problem::Problem;
 use std::time::{Duration, Instant};
 
@@ -59,12 +59,7 @@ impl Agent {
                     self.record.pending = Some(pending.clone());
                     self.dir.save(&self.record)?;
                 }
-                ("instance-unknown", _) => {
-                    self.record.forget_registration();
-                    self.dir.save(&self.record)?;
-                    // What a repeated deregistration is told when its first answer was lost.
-                    return if pending.wanted == Wanted::Deregister { Ok(()) } else { Err(error) };
-                }
+                ("instance-unknown", _) => return self.unknown(pending.wanted, error).await,
                 _ => {
                     self.record.pending = None;
                     self.record.last_failure = Some(((self.clock)().0, error.to_string()));
@@ -73,6 +68,40 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// The server says that it does not know this product. A server restored from a backup has forgotten those that came
+    /// after it, and takes their certificates for proof.
+    async fn unknown(&mut self, wanted: Wanted, error: AgentError) -> Result<(), AgentError> {
+        let licenses = match wanted {
+            // What a repeated deregistration is told when its first answer was lost.
+            Wanted::Deregister => {
+                self.record.forget_registration();
+                return self.dir.save(&self.record);
+            }
+            Wanted::Authorize { licenses } => licenses,
+            Wanted::RenewAuthorization | Wanted::RenewId { .. } => self.held(),
+        };
+        match self.come_back(licenses).await {
+            Ok(()) => {}
+            Err(AgentError::Unreachable { .. } | AgentError::State { .. }) => return Err(error),
+            Err(_) => {
+                self.record.forget_registration();
+                self.dir.save(&self.record)?;
+                return Err(error);
+            }
+        }
+        match self.record.pending.clone() {
+            // Ends: what came back is known, and comes back no second time.
+            Some(pending) => Box::pin(self.settle(pending)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the last authorization is for.
+    fn held(&self) -> Vec<LicenseCount> {
+        let held = self.record.authorization.as_ref().map_or(&[][..], |a| &a.licenses);
+        held.iter().map(|l| LicenseCount { tag: l.tag.clone(), count: l.count }).collect()
     }
 
     async fn exchange_pending(&mut self, pending: &Pending) -> Result<Answer<'static>, AgentError> {

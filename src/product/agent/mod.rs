@@ -89,11 +89,26 @@ impl Agent {
     /// # Errors
     /// When the server refuses (see [`AgentError::Refused`]) or none answers in time.
     pub async fn register(&mut self, token: &str) -> Result<(), AgentError> {
+        self.introduce(|payload| payload.token = Some(token.trim().to_owned()), None).await
+    }
+
+    /// Registers anew with what the server, which was restored from a backup since, had certified. `licenses` are then
+    /// pending.
+    async fn come_back(&mut self, licenses: Vec<LicenseCount>) -> Result<(), AgentError> {
+        let certificate = self.registration()?.certificate.der.clone();
+        self.introduce(|payload| payload.certificate = Some(certificate), Some(Wanted::Authorize { licenses })).await
+    }
+
+    async fn introduce(
+        &mut self,
+        entitle: impl FnOnce(&mut RequestPayload),
+        then: Option<Wanted>,
+    ) -> Result<(), AgentError> {
         let product =
             self.record.product.clone().ok_or(AgentError::Incomplete { what: "the product's identity (UDI)" })?;
         let key = self.dir.key()?;
         let mut payload = RequestPayload::new(RequestType::Register, String::new(), 0);
-        payload.token = Some(token.trim().to_owned());
+        entitle(&mut payload);
         payload.csr = Some(STANDARD.encode(csr(&key, &product.sn)?));
         payload.host_name = product.host_name.filter(|_| !self.record.private);
         payload.udi = Some(UdiMember { pid: product.pid, sn: product.sn });
@@ -116,7 +131,10 @@ impl Agent {
             self.record.number = 0;
             self.record.authorization = None;
         }
-        self.record.pending = None;
+        self.record.pending = then.map(|wanted| {
+            self.record.number += 1;
+            Pending { number: self.record.number, wanted }
+        });
         self.record.contacted(answer.time);
         self.dir.save(&self.record)
     }
