@@ -12,10 +12,10 @@ use crate::pki::passwords::Passwords;
 use crate::pki::seal::Sealer;
 use crate::proto::admin::{
     accounts_server::AccountsServer, alerts_server::AlertsServer, api_clients_server::ApiClientsServer,
-    audit_server::AuditServer, cluster_server::ClusterServer, doctor_server::DoctorServer, events_server::EventsServer,
-    instances_server::InstancesServer, licenses_server::LicensesServer, settings_server::SettingsServer,
-    sync_server::SyncServer, tokens_server::TokensServer, users_server::UsersServer,
-    virtual_accounts_server::VirtualAccountsServer,
+    audit_server::AuditServer, certificates_server::CertificatesServer, cluster_server::ClusterServer,
+    doctor_server::DoctorServer, events_server::EventsServer, instances_server::InstancesServer,
+    licenses_server::LicensesServer, settings_server::SettingsServer, sync_server::SyncServer,
+    tokens_server::TokensServer, users_server::UsersServer, virtual_accounts_server::VirtualAccountsServer,
 };
 use crate::raft::Ledger;
 use std::sync::Arc;
@@ -83,6 +83,7 @@ impl Service {
             .add_service(EventsServer::new(self.clone()))
             .add_service(AlertsServer::new(self.clone()))
             .add_service(SettingsServer::new(self.clone()))
+            .add_service(CertificatesServer::new(self.clone()))
             .add_service(UsersServer::new(self.clone()))
             .add_service(ApiClientsServer::new(self.clone()))
             .add_service(AuditServer::new(self.clone()))

@@ -3,12 +3,14 @@
 
 use super::Clock;
 use super::document::{self, Body, Der, Digest, DocumentError, Life, Response, TagUsage, Unverified, Verified};
-use super::document::{LicenseTerms, RegistrationRequest, RegistrationResponse, SyncRequest, SyncResponse};
+use super::document::{
+    CertificateRequest, LicenseTerms, RegistrationRequest, RegistrationResponse, SyncRequest, SyncResponse,
+};
 use super::link::{Link, LinkError};
 use super::vendor_root::VendorRoot;
 use crate::license::{
     Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, EntitlementChange, MAX_TEXT, Millis, Outcome,
-    SyncOutstanding,
+    ServerRequest, SignedCertificate, SyncOutstanding,
 };
 use crate::pki::ca::{self, Authority, Leaf, Purpose};
 use crate::pki::jws::{Algorithm, Header, SigningKey};
@@ -282,8 +284,12 @@ impl Upstream {
             let (found, expected) = (body.seq.to_string(), seq.to_string());
             return Err(DocumentError::Mismatch { what: "sequence number", found, expected }.into());
         }
+        let signed = match (&outstanding.server, body.certificate) {
+            (Some(asked), chain) if !chain.is_empty() => Some(self.check_certificate(asked, chain)?),
+            _ => None,
+        };
         let entitlements = entitlements(body.entitlements);
-        Ok(Command::CompleteSync { account: id, seq, entitlements, response: digest.0 })
+        Ok(Command::CompleteSync { account: id, seq, entitlements, response: digest.0, signed })
     }
 
     /// Everything that can be checked of a response is checked here, before anything is proposed.
@@ -295,6 +301,21 @@ impl Upstream {
             verified
         };
         Ok((body, digest))
+    }
+
+    /// What central has signed for the products' ports: for our key, and by a path that products can follow.
+    fn check_certificate(&self, asked: &ServerRequest, chain: Vec<Der>) -> Result<SignedCertificate> {
+        let chain: Vec<Vec<u8>> = chain.into_iter().map(|der| der.0).collect();
+        let [leaf, above @ ..] = chain.as_slice() else {
+            return Err(DocumentError::Invalid("the server's certificate is missing".into()).into());
+        };
+        if ca::certificate_key(leaf)? != ca::csr_public_key(&asked.csr)? {
+            return Err(DocumentError::Invalid("the server's certificate is for another key".into()).into());
+        }
+        chain::verify(leaf, above, &[self.root.der().to_vec()], (self.clock)(), chain::Use::Server)
+            .map_err(DocumentError::from)?;
+        let not_after = ca::not_after(leaf)?;
+        Ok(SignedCertificate { chain, not_after })
     }
 
     fn make_keys(&self, account: &Account) -> Result<AccountKeys> {
@@ -353,6 +374,11 @@ impl Upstream {
             cut: outstanding.begun.0,
             instances: outstanding.instances,
             usage: outstanding.usage.iter().map(usage).collect(),
+            certificate: outstanding.server.as_ref().map(|asked| CertificateRequest {
+                common_name: asked.names.common_name.clone(),
+                hosts: asked.names.hosts.clone(),
+                csr: Der(asked.csr.clone()),
+            }),
         })
     }
 

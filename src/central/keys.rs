@@ -17,6 +17,8 @@ const ROOT_DAYS: u64 = 30 * 365;
 const ISSUING_DAYS: u64 = 20 * 365;
 const ACCOUNT_DAYS: u64 = 10 * 365;
 const SIGNER_DAYS: u64 = 10 * 365;
+/// Of what products see of a server, which asks for another one four months before.
+const SERVER_DAYS: u64 = 365;
 /// Made afresh at each start and each day, so its life is short.
 const TLS_DAYS: u64 = 30;
 
@@ -124,6 +126,29 @@ impl Keys {
         // Path length 0: an account CA certifies products and signers, never another authority.
         let cert = self.issuing.issue_ca(ca_csr, common_name, now, ACCOUNT_DAYS, 0)?;
         Ok(vec![cert, self.issuing.cert_der().to_vec(), self.root.clone()])
+    }
+
+    /// Certifies what products see of a server; gives that and the issuing CA.
+    ///
+    /// # Errors
+    /// When the request is malformed, or a host is no name for a certificate.
+    pub fn certify_server(
+        &self,
+        csr: &[u8],
+        common_name: &str,
+        hosts: &[String],
+        now: Millis,
+    ) -> Result<Vec<Vec<u8>>, PkiError> {
+        let leaf = Leaf {
+            common_name: common_name.to_owned(),
+            purpose: Purpose::Server,
+            hosts: hosts.to_vec(),
+            uris: Vec::new(),
+            serial: random::bytes(),
+            not_before: backdated(now),
+            not_after: now.plus(SERVER_DAYS * Millis::DAY),
+        };
+        Ok(vec![self.issuing.issue_leaf(csr, &leaf)?, self.issuing.cert_der().to_vec()])
     }
 
     /// A fresh certificate for central's HTTPS under `hosts` (names or addresses).

@@ -3,14 +3,14 @@
 
 use super::Clock;
 use super::document::{
-    self, Body, Der, Digest, DocumentError, LicenseTerms, RegistrationRequest, RegistrationResponse, SyncRequest,
-    SyncResponse, Unverified, Verified,
+    self, Body, CertificateRequest, Der, Digest, DocumentError, LicenseTerms, RegistrationRequest,
+    RegistrationResponse, SyncRequest, SyncResponse, Unverified, Verified,
 };
 use super::keys::Keys;
 use super::records::*;
 use super::refusal::*;
 use super::store::{Batch, Store, StoreError};
-use crate::license::Millis;
+use crate::license::{MAX_SERVER_HOSTS, Millis};
 use crate::pki::ca;
 use crate::pki::jws::{Header, PublicKey};
 use parking_lot::Mutex;
@@ -221,6 +221,7 @@ impl Service {
 
         let now = (self.clock)();
         let body = request.body;
+        let certificate = body.certificate.as_ref().map(|asked| self.certify_server(asked, now)).transpose()?;
         let response = document::payload(&SyncResponse {
             version: document::VERSION,
             request: request.digest,
@@ -228,6 +229,7 @@ impl Service {
             account: account.name.clone(),
             seq: body.seq,
             entitlements: self.entitlements(&account.smart_account, &account.virtual_account)?,
+            certificate: certificate.unwrap_or_default(),
             time: now.0,
         });
         let signed = self.sign::<SyncResponse>(&response)?;
@@ -248,6 +250,20 @@ impl Service {
         batch.put(&AccountRecord::key(&server.uid, &account.name), &account);
         self.store.commit(batch)?;
         Ok(signed)
+    }
+
+    /// Certifies what products see of a server under the names that it goes by. Which they are is the site's affair:
+    /// addresses are private ones, and documents do not rest on them.
+    fn certify_server(&self, asked: &CertificateRequest, now: Millis) -> Result<Vec<Der>> {
+        if asked.hosts.is_empty() || asked.hosts.len() > MAX_SERVER_HOSTS {
+            let message =
+                format!("a server's certificate has 1 to {MAX_SERVER_HOSTS} names, not {}", asked.hosts.len());
+            return Err(refused(RefusalReason::Invalid, message));
+        }
+        let chain = self.keys.certify_server(&asked.csr.0, &asked.common_name, &asked.hosts, now);
+        let chain =
+            chain.map_err(|error| refused(RefusalReason::Invalid, format!("the server's certificate: {error}")))?;
+        Ok(chain.into_iter().map(Der).collect())
     }
 
     pub(super) fn meta(&self) -> Result<Meta> {

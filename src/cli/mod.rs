@@ -7,6 +7,7 @@ mod api_client;
 mod audit;
 mod backup;
 mod central;
+mod cert;
 mod checks;
 mod client;
 mod completion;
@@ -76,6 +77,7 @@ enum Command {
     Event(event::Args),
     Alert(alert::Args),
     Settings(settings::Args),
+    Cert(cert::Args),
     User(user::Args),
     ApiClient(api_client::Args),
     Audit(audit::Args),
@@ -88,8 +90,6 @@ enum Command {
     Version(version::Args),
     #[command(hide = true)]
     Man(completion::ManArgs),
-    #[command(hide = true)]
-    Cert(Later),
     #[command(hide = true)]
     AdminIdentity(Later),
     #[command(hide = true)]
@@ -172,7 +172,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Alert(args) => block_on(alert::run(args, &context)),
         Command::Settings(args) => block_on(settings::run(args, &context)),
         Command::Doctor(_) => block_on(doctor::run(&context)),
-        Command::Cert(later) => Err(later.refuse("cert", "`licraft settings set host-common-name NAME`")),
+        Command::Cert(args) => block_on(cert::run(args, &context)),
         Command::User(args) => block_on(user::run(args, &context)),
         Command::ApiClient(args) => block_on(api_client::run(args, &context)),
         Command::Audit(args) => block_on(audit::run(args, &context)),

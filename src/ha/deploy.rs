@@ -5,9 +5,10 @@ use super::preflight::preflight;
 use super::running::Running;
 use super::shared::Shared;
 use crate::admin::{AdminError, Deploy, Kind, Progress};
-use crate::license::{Command, Member};
+use crate::license::{Command, Member, Settings};
 use crate::raft::Ledger;
 use crate::store::NodeInfo;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,13 @@ pub async fn deploy(
     if running.replica.guard().serving_until().is_none() {
         return Err(not_active(running));
     }
+    let common_name = settings(shared, &request).host_common_name;
+    let families = |v6| request.vip.iter().any(|vip| vip.is_ipv6() == v6);
+    if families(false) && families(true) && common_name.parse::<IpAddr>().is_ok() {
+        return Err(AdminError::new(Kind::Invalid, "products need one name for an IPv4 and an IPv6 virtual address")
+            .because(format!("the host common name would be {common_name}"))
+            .hint("set it first, as it is in the products' URL: `licraft cert set-common-name licenses.example.com`"));
+    }
     let joined = joined(shared, running);
     let failed = preflight(shared, running, &request, &joined, progress).await;
     if failed > 0 {
@@ -49,12 +57,7 @@ pub async fn deploy(
         })?;
     }
     progress.step("Raising the virtual address...");
-    let mut settings = shared.ledger.state().settings().clone();
-    let own = shared.config.address.to_string();
-    settings.vip = request.vip.iter().map(ToString::to_string).collect();
-    if settings.host_common_name.is_empty() || settings.host_common_name == own {
-        settings.host_common_name.clone_from(&settings.vip[0]);
-    }
+    let settings = settings(shared, &request);
     commit(&*running.ledger(), "deploy", Command::SetSettings { settings }).await?;
     let mut holding = running.holding.clone();
     match tokio::time::timeout(RAISE, holding.wait_for(|h| h.held == request.vip)).await {
@@ -64,6 +67,17 @@ pub async fn deploy(
             Err(AdminError::new(Kind::ClusterState, "the virtual address could not be raised").because(why))
         }
     }
+}
+
+/// The settings with the virtual address, which is the common name, too, where that was the node's own.
+fn settings(shared: &Shared, request: &Deploy) -> Settings {
+    let mut settings = shared.ledger.state().settings().clone();
+    settings.vip = request.vip.iter().map(ToString::to_string).collect();
+    let own = shared.config.address.to_string();
+    if settings.host_common_name.is_empty() || settings.host_common_name == own {
+        settings.host_common_name.clone_from(&settings.vip[0]);
+    }
+    settings
 }
 
 /// The members that are paired but do not vote yet, in the order of their ids.

@@ -2,13 +2,14 @@
 //! interface that is down, and a listener that answers no more.
 
 use super::address::event;
+use super::certificates::authorities;
 use super::failed::Failed;
 use super::shared::Shared;
 use super::switchover::{ready, released};
 use crate::admin::FailedAction;
 use crate::license::{Millis, Severity};
 use crate::pki::tls;
-use crate::raft::{PeerStatus, Replica};
+use crate::raft::{Ledger, PeerStatus, Replica};
 use crate::vip::Holding;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -127,45 +128,53 @@ async fn hand_over(
 }
 
 /// Asks this node's own ports on the virtual address whether licenses are served, while it is held.
-pub(super) async fn probe_self(
-    ca: Vec<u8>,
-    port: u16,
-    mut holding: watch::Receiver<Holding>,
-    silent: watch::Sender<Option<String>>,
-    stop: CancellationToken,
-) {
-    let connector = match tls::client_config([ca.as_slice()], None) {
-        Ok(config) => TlsConnector::from(Arc::new(config)),
-        Err(error) => {
-            tracing::error!(%error, "this node cannot probe itself");
-            return;
-        }
-    };
-    let mut failures = 0;
-    while !stop.is_cancelled() {
-        let held = holding.borrow_and_update().held.first().copied();
-        let answer = match held {
-            Some(address) => {
-                let look = ready(&connector, SocketAddr::new(address, port));
-                Some(matches!(tokio::time::timeout(PROBE_PATIENCE, look).await, Ok(Ok(true))))
+pub(super) struct SelfProbe {
+    /// The cluster's, which has issued the certificate until central has.
+    pub ca: Vec<u8>,
+    pub ledger: Arc<dyn Ledger>,
+    pub port: u16,
+    pub holding: watch::Receiver<Holding>,
+    /// Why the listeners do not answer.
+    pub silent: watch::Sender<Option<String>>,
+}
+
+impl SelfProbe {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let held = self.holding.borrow_and_update().held.first().copied();
+            let answer = match held {
+                Some(address) => Some(self.answers(SocketAddr::new(address, self.port)).await),
+                None => None,
+            };
+            // An address that went while it was probed says nothing.
+            let still = self.holding.borrow().held.first().copied() == held;
+            failures = match answer {
+                Some(false) if still => failures + 1,
+                _ => 0,
+            };
+            let trouble = (failures >= PROBES).then(|| format!("its own port {} does not answer", self.port));
+            self.silent.send_if_modified(|before| {
+                let change = *before != trouble;
+                *before = trouble;
+                change
+            });
+            tokio::select! {
+                () = tokio::time::sleep(PROBE_EVERY) => {}
+                () = stop.cancelled() => {}
             }
-            None => None,
-        };
-        // An address that went while it was probed says nothing.
-        let still = holding.borrow().held.first().copied() == held;
-        failures = match answer {
-            Some(false) if still => failures + 1,
-            _ => 0,
-        };
-        let trouble = (failures >= PROBES).then(|| format!("its own port {port} does not answer"));
-        silent.send_if_modified(|before| {
-            let change = *before != trouble;
-            *before = trouble;
-            change
-        });
-        tokio::select! {
-            () = tokio::time::sleep(PROBE_EVERY) => {}
-            () = stop.cancelled() => {}
         }
+    }
+
+    async fn answers(&self, address: SocketAddr) -> bool {
+        let roots = authorities(&self.ca, self.ledger.state().settings());
+        let connector = match tls::client_config(roots.iter().map(Vec::as_slice), None) {
+            Ok(config) => TlsConnector::from(Arc::new(config)),
+            Err(error) => {
+                tracing::error!(%error, "this node cannot probe itself");
+                return true;
+            }
+        };
+        matches!(tokio::time::timeout(PROBE_PATIENCE, ready(&connector, address)).await, Ok(Ok(true)))
     }
 }

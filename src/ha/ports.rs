@@ -1,5 +1,5 @@
 //! The HTTPS ports of a data node: opened on its own address while it runs, and on the virtual address while it holds
-//! that. The certificate names them all.
+//! that.
 
 use super::identity::NodeIdentity;
 use crate::license::{Millis, Settings};
@@ -28,7 +28,8 @@ pub struct Ports {
     pub gui: u16,
     pub product_router: Router,
     pub gui_router: Router,
-    pub tls: ServerTls,
+    pub product_tls: ServerTls,
+    pub gui_tls: ServerTls,
 }
 
 impl Ports {
@@ -76,9 +77,10 @@ impl Ports {
     }
 
     /// # Errors
-    /// When the certificate is unusable; the old one stays.
-    pub fn renew(&self, identity: &TlsIdentity) -> Result<(), PkiError> {
-        self.tls.renew(identity, ALPN)
+    /// When a certificate is unusable; the old one stays.
+    pub fn renew(&self, products: &TlsIdentity, pages: &TlsIdentity) -> Result<(), PkiError> {
+        self.product_tls.renew(products, ALPN)?;
+        self.gui_tls.renew(pages, ALPN)
     }
 }
 
@@ -86,12 +88,13 @@ impl Stage for Ports {
     fn open(&self, addresses: &[IpAddr], until: CancellationToken) -> io::Result<()> {
         let mut listeners = Vec::new();
         for address in addresses {
-            for (port, router) in [(self.product, &self.product_router), (self.gui, &self.gui_router)] {
-                listeners.push((listen(SocketAddr::new(*address, port))?, router.clone()));
+            let products = (self.product, &self.product_tls, &self.product_router);
+            for (port, tls, router) in [products, (self.gui, &self.gui_tls, &self.gui_router)] {
+                listeners.push((listen(SocketAddr::new(*address, port))?, tls.clone(), router.clone()));
             }
         }
-        for (listener, router) in listeners {
-            tokio::spawn(serve_tls(listener, self.tls.clone(), router, Limits::default(), until.clone()));
+        for (listener, tls, router) in listeners {
+            tokio::spawn(serve_tls(listener, tls, router, Limits::default(), until.clone()));
         }
         Ok(())
     }

@@ -2,12 +2,13 @@
 //! address and synchronization. All of it ends when `ha stop` or the process ends it.
 
 use super::address::{self, Address};
+use super::certificates;
 use super::digests::{self, Compare};
 use super::epoch::{self, Conflict};
 use super::failed::Failed;
 use super::fence;
 use super::finding::Teller;
-use super::gray::{self, Trouble};
+use super::gray::{self, SelfProbe, Trouble};
 use super::identity::NodeIdentity;
 use super::leave::{self, StoodDown};
 use super::ports::{Ports, own_address};
@@ -15,7 +16,8 @@ use super::shared::Shared;
 use super::supervisor;
 use super::upstream::UpstreamKeeper;
 use crate::config::NodeRole;
-use crate::license::{Command, Settings};
+use crate::license::{Command, CurrentCertificate, Settings, State};
+use crate::pki::PkiError;
 use crate::pki::seal::Sealer;
 use crate::pki::tls::NodeTls;
 use crate::product::{self, ProductContext, Serving, ServingGuard};
@@ -171,8 +173,14 @@ impl Running {
     }
 
     fn probe_self(&self, shared: &Shared, silent: watch::Sender<Option<String>>) {
-        let (ca, port) = (self.identity.ca_cert.clone(), shared.config.https.product.port());
-        self.tasks.spawn(gray::probe_self(ca, port, self.holding.clone(), silent, self.stop.child_token()));
+        let probe = SelfProbe {
+            ca: self.identity.ca_cert.clone(),
+            ledger: self.ledger(),
+            port: shared.config.https.product.port(),
+            holding: self.holding.clone(),
+            silent,
+        };
+        self.tasks.spawn(probe.run(self.stop.child_token()));
     }
 
     fn compare(&self, shared: &Shared, teller: Teller) {
@@ -198,7 +206,7 @@ impl Running {
         let served = Served::new(self.replica.clone());
         let upstream = Arc::new(UpstreamKeeper::new(self.ledger(), sealer.clone(), shared.clock.clone()));
         self.upstream = Some(upstream.clone());
-        let ports = Arc::new(self.ports(shared, sealer, &served)?);
+        let ports = Arc::new(self.ports(shared, sealer.clone(), &served)?);
         let own = own_address(config.https.product.ip(), config.address);
         ports.open(&[own], self.stop.child_token()).context("opening the HTTPS ports")?;
 
@@ -215,6 +223,8 @@ impl Running {
         });
         self.tasks.spawn(address::note(config.name.clone(), self.ledger(), findings));
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
+        let (ledger, clock, stop) = (self.ledger(), shared.clock.clone(), self.stop.child_token());
+        self.tasks.spawn(certificates::keep(ledger, sealer, clock, self.active.clone(), stop));
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
         self.tasks.spawn(digests::mark(self.replica.clone(), self.store.clone(), self.stop.child_token()));
@@ -240,8 +250,9 @@ impl Running {
 
     fn ports(&self, shared: &Arc<Shared>, sealer: Sealer, served: &Served) -> Result<Ports> {
         let config = &shared.config;
-        let settings = self.ledger().state().settings().clone();
-        let cert = Ports::certificate(&self.identity, config.address, &settings, (shared.clock)())?;
+        let (state, now) = (self.ledger().state(), (shared.clock)());
+        let products = certificates::for_products(&self.identity, config.address, &state, now)?;
+        let pages = Ports::certificate(&self.identity, config.address, state.settings(), now)?;
         let context = ProductContext {
             ledger: shared.ledger.clone(),
             serving: Arc::new(served.clone()),
@@ -254,7 +265,8 @@ impl Running {
             gui: config.https.gui.port(),
             product_router: product::router(context),
             gui_router: shared.pages(Some(served.clone())),
-            tls: Ports::tls(&cert)?,
+            product_tls: Ports::tls(&products)?,
+            gui_tls: Ports::tls(&pages)?,
         })
     }
 
@@ -390,12 +402,13 @@ struct FollowSettings {
 
 impl FollowSettings {
     async fn run(self, ledger: Arc<dyn Ledger>, stop: CancellationToken) {
-        let mut seen: Option<Settings> = None;
+        let mut seen: Option<(Settings, Option<CurrentCertificate>)> = None;
         while !stop.is_cancelled() {
-            let settings = ledger.state().settings().clone();
-            if seen.as_ref() != Some(&settings) {
-                self.apply(&settings);
-                seen = Some(settings);
+            let state = ledger.state();
+            let new = (state.settings().clone(), state.server_certificate().current.clone());
+            if seen.as_ref() != Some(&new) {
+                self.apply(&state);
+                seen = Some(new);
             }
             tokio::select! {
                 () = tokio::time::sleep(SETTINGS_LOOK) => {}
@@ -404,18 +417,23 @@ impl FollowSettings {
         }
     }
 
-    fn apply(&self, settings: &Settings) {
-        let now = (self.shared.clock)();
-        let renewed = Ports::certificate(&self.identity, self.shared.config.address, settings, now)
-            .and_then(|cert| self.ports.renew(&cert));
-        if let Err(error) = renewed {
+    fn apply(&self, state: &State) {
+        if let Err(error) = self.renew(state) {
             tracing::error!(%error, "the server certificate could not be renewed; the old one stays");
         }
+        let settings = state.settings();
         let addresses: Vec<IpAddr> = settings.vip.iter().filter_map(|a| a.parse().ok()).collect();
         self.vip.send_if_modified(|current| {
             let change = *current != addresses;
             *current = addresses;
             change
         });
+    }
+
+    fn renew(&self, state: &State) -> Result<(), PkiError> {
+        let (now, address) = ((self.shared.clock)(), self.shared.config.address);
+        let products = certificates::for_products(&self.identity, address, state, now)?;
+        let pages = Ports::certificate(&self.identity, address, state.settings(), now)?;
+        self.ports.renew(&products, &pages)
     }
 }

@@ -1,5 +1,6 @@
 //! The planned change of the active node, and the gap that clients saw.
 
+use super::certificates::authorities;
 use super::control::{internal, not_active};
 use super::facts::whole_ms;
 use super::running::Running;
@@ -144,7 +145,8 @@ async fn clients_gap(shared: &Shared, running: &Running, began: Instant) -> Resu
     let state = shared.ledger.state();
     let Some(vip) = state.settings().vip.first().and_then(|a| a.parse::<IpAddr>().ok()) else { return Ok(None) };
     let address = SocketAddr::new(vip, shared.config.https.product.port());
-    let config = tls::client_config([running.identity.ca_cert.as_slice()], None).map_err(internal)?;
+    let roots = authorities(&running.identity.ca_cert, state.settings());
+    let config = tls::client_config(roots.iter().map(Vec::as_slice), None).map_err(internal)?;
     let connector = TlsConnector::from(Arc::new(config));
     while began.elapsed() < GAP_PATIENCE {
         if matches!(tokio::time::timeout(LOOK_TIMEOUT, ready(&connector, address)).await, Ok(Ok(true))) {

@@ -136,6 +136,7 @@ impl State {
             | Command::FailSync { .. }
             | Command::Register { .. }
             | Command::Readmit { .. }
+            | Command::WantServerCertificate { .. }
             | Command::Numbered { .. }
             | Command::TouchSession { .. }
             | Command::EndSession { .. } => return None,

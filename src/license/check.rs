@@ -11,6 +11,7 @@ impl State {
         self.check_instances(&mut found);
         self.check_pools(&mut found);
         self.check_accounts(&mut found);
+        self.check_server_certificate(&mut found);
         self.check_rings(&mut found);
         if self.index != Index::of(self) {
             found.push("An index does not follow from the records.".into());
@@ -86,6 +87,16 @@ impl State {
         }
         let kept = self.alerts().filter(|a| a.key.kind == AlertKind::InsufficientLicenses).count();
         differs(found, "alerts about insufficient licenses", kept, alerts);
+    }
+
+    /// The products' certificate and its alerts.
+    fn check_server_certificate(&self, found: &mut Vec<String>) {
+        let certificate = self.server_certificate();
+        let alert = |kind| self.alerts().any(|alert| alert.key.kind == kind);
+        let pending = certificate.pending().is_some();
+        differs(found, "server certificate: alert pending", alert(AlertKind::CommonNamePending), pending);
+        let expiring = certificate.expiring(self.meta.now);
+        differs(found, "server certificate: alert expiring", alert(AlertKind::CertificateExpiring), expiring);
     }
 
     /// Ownership, and that no id is above the counter.

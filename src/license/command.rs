@@ -1,8 +1,8 @@
 //! Every change there is.
 
-use super::Role;
 use super::ids::*;
 use super::records::*;
+use super::{Role, ServerNames, SignedCertificate};
 use serde::{Deserialize, Serialize};
 
 /// What the leader adds to a batch of commands: the time, made by its checked clock.
@@ -150,6 +150,8 @@ pub enum Command {
         entitlements: Vec<Entitlement>,
         /// SHA-256 of the payload of central's response.
         response: Digest32,
+        /// The products' certificate, if the request had one to sign and central did.
+        signed: Option<SignedCertificate>,
     },
     /// An attempt failed; the request stays outstanding and is sent again.
     FailSync {
@@ -231,6 +233,12 @@ pub enum Command {
         product_type: String,
         software_version: String,
         certificate: IdCertificate,
+    },
+    /// Central is to sign a certificate for the products' ports.
+    WantServerCertificate {
+        names: ServerNames,
+        csr: Vec<u8>,
+        key: Sealed,
     },
 }
 

@@ -27,6 +27,7 @@ impl State {
             RecordKey::ApiClient(id) => Record::ApiClient(self.api_client(id)?.clone()),
             RecordKey::Audit(block) => self.audit_block(*block)?,
             RecordKey::Readmitted(id) => Record::Readmitted(*self.readmitted.get(id)?),
+            RecordKey::ServerCertificate => self.server_certificate_record()?,
         })
     }
 
@@ -44,6 +45,12 @@ impl State {
         let entries = places.flat_map(|places| self.audit.range(places));
         let entries: Vec<AuditEntry> = entries.map(|(_, entry)| (**entry).clone()).collect();
         (!entries.is_empty()).then_some(Record::Audit(entries))
+    }
+
+    /// There is one from the first request on.
+    fn server_certificate_record(&self) -> Option<Record> {
+        let certificate = &*self.server_certificate;
+        (*certificate != ServerCertificate::default()).then(|| Record::ServerCertificate(certificate.clone()))
     }
 
     /// All records in key order.
@@ -66,6 +73,7 @@ impl State {
             .chain(self.api_clients.values().map(|r| Record::ApiClient((**r).clone())))
             .chain((0..MAX_AUDIT / AUDIT_BLOCK).filter_map(|block| self.audit_block(block)))
             .chain(self.readmitted.iter().map(|id| Record::Readmitted(*id)))
+            .chain(self.server_certificate_record())
             .map(|r| (r.key(), r))
     }
 
@@ -100,6 +108,7 @@ impl State {
                 Record::ApiClient(r) => drop(state.api_clients.insert(r.id.clone(), Arc::new(r))),
                 Record::Audit(r) => state.audit.extend(r.into_iter().map(|entry| (entry.seq, Arc::new(entry)))),
                 Record::Readmitted(id) => drop(state.readmitted.insert(id)),
+                Record::ServerCertificate(r) => state.server_certificate = Arc::new(r),
             }
         }
         state.index = Index::of(&state);

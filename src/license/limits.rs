@@ -132,6 +132,15 @@ pub const SESSION_LIFE: u64 = 12 * Millis::HOUR;
 /// Use of a session is recorded this often: a busy page costs a command in five minutes.
 pub const SESSION_TOUCH: u64 = 5 * Millis::MINUTE;
 
+// ---- the products' certificate ----
+
+/// Another one is asked for so long before it ends: with a synchronization a month it comes in time.
+pub const SERVER_CERTIFICATE_RENEWAL: u64 = 120 * Millis::DAY;
+/// So long before it ends an alert says so.
+pub const SERVER_CERTIFICATE_EXPIRING: u64 = 30 * Millis::DAY;
+/// Names and addresses in it: two virtual addresses, the common name, and nodes past and present.
+pub const MAX_SERVER_HOSTS: usize = 32;
+
 // ---- restored servers ----
 
 /// Where the mark of a restore stands in an incarnation: above the count of lives, which never gets this far.

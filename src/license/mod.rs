@@ -18,6 +18,7 @@ mod names;
 mod outcome;
 mod preview;
 mod records;
+mod server_certificate;
 mod state;
 mod substitution;
 
@@ -29,5 +30,8 @@ pub use limits::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
 pub use preview::EntitlementChange;
 pub use records::*;
+pub use server_certificate::{
+    CurrentCertificate, ServerCertificate, ServerNames, SignedCertificate, WantedCertificate,
+};
 pub use state::{Changes, State};
 pub use substitution::Loan;

@@ -49,6 +49,8 @@ names!(AlertKind {
     Self::AccountPending => "account-pending",
     Self::ClusterDegraded => "cluster-degraded",
     Self::WitnessLost => "witness-lost",
+    Self::CommonNamePending => "common-name-pending",
+    Self::CertificateExpiring => "certificate-expiring",
 });
 
 names!(Role {
@@ -91,6 +93,8 @@ impl AlertKind {
             Self::AccountPending => "Account Pending",
             Self::ClusterDegraded => "Cluster Degraded",
             Self::WitnessLost => "Witness Lost",
+            Self::CommonNamePending => "Common Name Pending",
+            Self::CertificateExpiring => "Certificate Expiring",
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The records that make up the state. Every record is small, and every list in one is bounded by a named limit.
 
 use super::ids::*;
-use super::{AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, MAX_AUDIT, MAX_EVENTS, MIN_PASSWORD_BYTES, Role};
+use super::{
+    AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, MAX_AUDIT, MAX_EVENTS, MIN_PASSWORD_BYTES, Role, ServerCertificate,
+    ServerNames,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -215,6 +218,16 @@ pub struct SyncOutstanding {
     /// Usage per license frozen at the cut, sorted by tag: (tag, in use, borrowed or, below zero, lent).
     pub usage: Vec<(String, u64, i64)>,
     pub instances: u64,
+    /// The certificate for the products' ports that was wanted then.
+    pub server: Option<ServerRequest>,
+}
+
+/// What central is asked to sign for the products' ports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRequest {
+    pub names: ServerNames,
+    /// PKCS#10 (RFC 2986), DER.
+    pub csr: Vec<u8>,
 }
 
 /// A local account.
@@ -458,6 +471,9 @@ pub enum AlertKind {
     AccountPending,
     ClusterDegraded,
     WitnessLost,
+    /// The products' certificate does not have the wanted common name yet.
+    CommonNamePending,
+    CertificateExpiring,
 }
 
 /// Identity of an alert: one per kind and source.
@@ -574,6 +590,7 @@ pub enum RecordKey {
     /// A block of the ring of audit entries, as [`Self::Events`] with [`AUDIT_BLOCK`] and [`MAX_AUDIT`].
     Audit(u64),
     Readmitted(InstanceId),
+    ServerCertificate,
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -600,6 +617,7 @@ pub enum Record {
     Audit(Vec<AuditEntry>),
     /// A product that was this instance after the backup is another one now: its old certificate has served.
     Readmitted(InstanceId),
+    ServerCertificate(ServerCertificate),
 }
 
 impl Record {
@@ -626,6 +644,7 @@ impl Record {
             Self::ApiClient(r) => RecordKey::ApiClient(r.id.clone()),
             Self::Audit(r) => RecordKey::Audit(r.first().map_or(0, |e| e.seq % MAX_AUDIT / AUDIT_BLOCK)),
             Self::Readmitted(id) => RecordKey::Readmitted(*id),
+            Self::ServerCertificate(_) => RecordKey::ServerCertificate,
         }
     }
 }

@@ -30,6 +30,7 @@ pub struct State {
     pub(super) audit: OrdMap<u64, Arc<AuditEntry>>,
     /// Instances of the original whose products are others here ([`Record::Readmitted`]).
     pub(super) readmitted: OrdSet<InstanceId>,
+    pub(super) server_certificate: Arc<ServerCertificate>,
     pub(super) index: Index,
 }
 

@@ -120,6 +120,15 @@ impl Authority {
     }
 }
 
+/// When a certificate ends.
+///
+/// # Errors
+/// When it does not parse.
+pub fn not_after(cert_der: &[u8]) -> Result<Millis, PkiError> {
+    let (_, cert) = x509_parser::parse_x509_certificate(cert_der).map_err(|e| PkiError::Certificate(e.to_string()))?;
+    Ok(Millis(u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1_000)))
+}
+
 /// Makes a PKCS#10 request for `key`.
 ///
 /// # Errors

@@ -42,6 +42,7 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         }
         RecordKey::Audit(block) => numbers(&mut out, 17, &[*block]),
         RecordKey::Readmitted(id) => numbers(&mut out, 18, &[id.0]),
+        RecordKey::ServerCertificate => out.push(19),
     }
     out
 }
@@ -61,6 +62,8 @@ const fn alert_tag(kind: AlertKind) -> u8 {
         AlertKind::AccountPending => 4,
         AlertKind::ClusterDegraded => 5,
         AlertKind::WitnessLost => 6,
+        AlertKind::CommonNamePending => 7,
+        AlertKind::CertificateExpiring => 8,
     }
 }
 
@@ -78,6 +81,8 @@ mod tests {
             AlertKind::AccountPending,
             AlertKind::ClusterDegraded,
             AlertKind::WitnessLost,
+            AlertKind::CommonNamePending,
+            AlertKind::CertificateExpiring,
         ]);
         prop_oneof![
             Just(RecordKey::Meta),
@@ -98,6 +103,7 @@ mod tests {
             ".{0,4}".prop_map(RecordKey::ApiClient),
             any::<u64>().prop_map(RecordKey::Audit),
             any::<u64>().prop_map(|id| RecordKey::Readmitted(InstanceId(id))),
+            Just(RecordKey::ServerCertificate),
         ]
     }
 

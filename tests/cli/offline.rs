@@ -82,6 +82,9 @@ const COMMANDS: &[&str] = &[
     "audit",
     "audit verify",
     "audit export",
+    "cert",
+    "cert show",
+    "cert set-common-name",
     "backup",
     "backup save",
     "backup verify",
@@ -92,7 +95,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// Names that are reserved but not built, as users would type them.
-const RESERVED: &[&str] = &["license tag", "cert show", "admin-identity list", "clock accept"];
+const RESERVED: &[&str] = &["license tag", "admin-identity list", "clock accept"];
 
 fn words(line: &str) -> Vec<&str> {
     line.split_whitespace().collect()

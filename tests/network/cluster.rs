@@ -19,6 +19,8 @@ pub const CENTRAL: &str = "central";
 pub const CLIENT: &str = "client";
 pub const VIP: &str = "10.77.0.12";
 pub const VIP6: &str = "fd77::12";
+/// What the virtual address is called.
+pub const FQDN: &str = "licenses.lab.example";
 /// All that a test waits for comes within this, also on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -147,6 +149,14 @@ impl Cluster {
     /// As [`Self::joined`], deployed with the virtual address.
     pub fn deployed(vip: &str) -> Option<Self> {
         let cluster = Self::joined()?;
+        if vip.contains(',') {
+            let refused = cluster.refused(PRIMARY, &["ha", "deploy", "--vip", vip]);
+            assert!(
+                refused.contains("products need one name") && refused.contains("cert set-common-name"),
+                "{refused}"
+            );
+            cluster.run(PRIMARY, &["cert", "set-common-name", FQDN]);
+        }
         cluster.run(PRIMARY, &["ha", "deploy", "--vip", vip]);
         cluster.normal();
         Some(cluster)
@@ -400,6 +410,14 @@ impl Cluster {
         self.folder(PRIMARY).join("data").join("cluster-ca.pem")
     }
 
+    /// The authorities that the server's certificates come from: of the cluster, and the vendor's once there is one.
+    fn authorities(&self) -> PathBuf {
+        let both = [self.ca(), self.root()].map(|file| std::fs::read_to_string(file).unwrap_or_default()).concat();
+        let file = self.dir.path().join("authorities.pem");
+        std::fs::write(&file, both).unwrap();
+        file
+    }
+
     /// Runs the agent of a product on the client's host.
     pub fn agent(&self, product: &str, verb: &str, args: &[&str]) -> String {
         let mut command = self.lab.host(CLIENT).command(LICRAFT);
@@ -458,7 +476,7 @@ impl Cluster {
     /// What the client gets from a URL; nothing when there is no answer.
     pub fn page(&self, url: &str) -> String {
         let mut command = self.lab.host(CLIENT).command("curl");
-        command.args(["-s", "--max-time", "2", "--cacert"]).arg(self.ca()).arg(url);
+        command.args(["-s", "--max-time", "2", "--cacert"]).arg(self.authorities()).arg(url);
         String::from_utf8_lossy(&command.output().expect("curl is needed").stdout).into_owned()
     }
 
@@ -467,7 +485,7 @@ impl Cluster {
         let url = if at.contains(':') { format!("https://[{at}]/readyz") } else { format!("https://{at}/readyz") };
         let mut command = self.lab.host(CLIENT).command("curl");
         command.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", seconds, "--cacert"]);
-        command.arg(self.ca()).arg(url);
+        command.arg(self.authorities()).arg(url);
         command
     }
 }

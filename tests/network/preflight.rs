@@ -12,7 +12,7 @@ fn an_address_that_cannot_be_had_is_refused_before_anything_changes() {
     let taken = format!("is in use: {} answers for it on eth0", client.hardware());
     for (args, says) in [
         (vec!["--vip", "10.77.0.13"], format!("10.77.0.13 {taken}")),
-        (vec!["--vip", "10.77.0.12,fd77::13"], format!("fd77::13 {taken}")),
+        (vec!["--vip", "fd77::13"], format!("fd77::13 {taken}")),
         (vec!["--vip", "10.79.0.12"], "10.79.0.12 is in no network of eth0 (10.77.0.5/24)".into()),
         (vec!["--vip", "10.77.0.5"], "10.77.0.5 is an address of this host already".into()),
         (vec!["--vip", VIP, "--interface", "eth9"], "by this node's file 10.77.0.12 goes onto eth0".into()),

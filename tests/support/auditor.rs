@@ -48,6 +48,8 @@ struct AccountModel {
     seq: u64,
     /// What the outstanding synchronization says is used and borrowed, and by how many instances.
     outstanding: Option<(u64, Frozen, u64)>,
+    /// The certificate request that is outstanding with it.
+    sent: Option<Vec<u8>>,
     reported: u64,
     due: Option<u64>,
     failed: bool,
@@ -100,6 +102,9 @@ pub struct Auditor {
     /// Retired or not, by node id.
     members: BTreeMap<u64, bool>,
     raised: BTreeMap<AlertKey, bool>,
+    /// The products' certificate: common name and request wanted, common name and end in force.
+    wanted: Option<(String, Vec<u8>)>,
+    current: Option<(String, u64)>,
 }
 
 impl Auditor {
@@ -268,11 +273,11 @@ impl Auditor {
             }
             Command::RetireMember { node_id } => *self.members.get_mut(node_id).ok_or(Reason::NotFound)? = true,
             Command::RaiseAlert { alert } => {
-                ensure(alert.key.kind > AlertKind::AccountPending, Reason::Invalid)?;
+                ensure(from_outside(alert.key.kind), Reason::Invalid)?;
                 self.raised.entry(alert.key.clone()).or_insert(false);
             }
             Command::ClearAlert { key } => {
-                ensure(key.kind > AlertKind::AccountPending, Reason::Invalid)?;
+                ensure(from_outside(key.kind), Reason::Invalid)?;
                 self.raised.remove(key);
             }
             Command::AcknowledgeAlert { key } => match self.raised.get_mut(key) {
@@ -340,8 +345,9 @@ impl Auditor {
             }
             Command::RevokeToken { token } => self.tokens.get_mut(&token.0).ok_or(Reason::NotFound)?.revoked = true,
             Command::BeginSync { account } => return self.begin_sync(account.0),
-            Command::CompleteSync { account, seq, entitlements, .. } => {
+            Command::CompleteSync { account, seq, entitlements, signed, .. } => {
                 let instances = self.outstanding(account.0, *seq)?;
+                self.signed(account.0, signed.as_ref());
                 self.entitle(account.0, entitlements);
                 let account = self.accounts.get_mut(&account.0).unwrap();
                 account.reported = instances;
@@ -353,6 +359,9 @@ impl Auditor {
                 self.accounts.get_mut(&account.0).unwrap().failed = true;
             }
             Command::Register { .. } => return self.register(command),
+            Command::WantServerCertificate { names, csr, .. } => {
+                self.wanted = Some((names.common_name.clone(), csr.clone()));
+            }
             // Of a server that was not restored; see `restore.rs` for one that was.
             Command::Readmit { account, .. } => {
                 self.active(account.0)?;
@@ -399,6 +408,7 @@ impl Auditor {
             status: AccountStatus::Requested,
             default_va,
             seq: 0,
+            sent: None,
             outstanding: None,
             reported: 0,
             due: None,
@@ -496,8 +506,17 @@ impl Auditor {
         if account.outstanding.is_none() {
             account.seq += 1;
             account.outstanding = Some((account.seq, usage, instances));
+            account.sent = self.wanted.as_ref().map(|(_, csr)| csr.clone());
         }
         Ok(Outcome::SyncBegun { seq: account.seq })
+    }
+
+    /// Central has signed the request that was sent; another one may be wanted by now.
+    fn signed(&mut self, account: u64, signed: Option<&SignedCertificate>) {
+        let (Some(sent), Some(signed)) = (self.accounts[&account].sent.clone(), signed) else { return };
+        if let Some((name, _)) = self.wanted.take_if(|(_, csr)| *csr == sent) {
+            self.current = Some((name, signed.not_after.0));
+        }
     }
 
     /// How many instances the outstanding synchronization tells of, if it is `seq`.
@@ -548,6 +567,10 @@ impl Auditor {
         self.terms.values_mut().for_each(|t| t.retain(|_, count| *count > 0));
         self.accounts.get_mut(&account).unwrap().due = Some(self.now + 30 * DAY);
     }
+}
+
+fn from_outside(kind: AlertKind) -> bool {
+    matches!(kind, AlertKind::ClusterDegraded | AlertKind::WitnessLost)
 }
 
 fn ensure(holds: bool, otherwise: Reason) -> Result<(), Reason> {

@@ -23,6 +23,15 @@ impl Auditor {
                 add(AlertKind::SynchronizationOverdue);
             }
         }
+        let mut server = |kind| keys.push(AlertKey { kind, source: "server certificate".into() });
+        if let Some((name, end)) = &self.current {
+            if self.wanted.as_ref().is_some_and(|(wanted, _)| wanted != name) {
+                server(AlertKind::CommonNamePending);
+            }
+            if self.now + 30 * DAY >= *end {
+                server(AlertKind::CertificateExpiring);
+            }
+        }
         keys
     }
 

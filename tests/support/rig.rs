@@ -93,6 +93,12 @@ impl Rig {
         if lends.flat_map(|va| self.state.pools(va.id)).any(|pool| pool.substitution < 0) {
             *self.seen.entry("substitution".into()).or_default() += 1;
         }
+        for kind in [AlertKind::CommonNamePending, AlertKind::CertificateExpiring] {
+            if self.state.alerts().any(|alert| alert.key.kind == kind) {
+                let name = if kind == AlertKind::CommonNamePending { "pending" } else { "expiring" };
+                *self.seen.entry(format!("server certificate: {name}")).or_default() += 1;
+            }
+        }
         self.steps += 1;
         if self.steps.is_multiple_of(5) {
             self.check_image()?;
@@ -224,7 +230,7 @@ pub fn activate(account: AccountId, entitlements: Vec<Entitlement>) -> Command {
 }
 
 pub fn complete(account: AccountId, seq: u64, entitlements: Vec<Entitlement>) -> Command {
-    Command::CompleteSync { account, seq, entitlements, response: [7; 32] }
+    Command::CompleteSync { account, seq, entitlements, response: [7; 32], signed: None }
 }
 
 pub fn create_token(va: VirtualAccountId, hash: Digest32, expires_days: u64, max_uses: u64, export: bool) -> Command {
@@ -267,11 +273,19 @@ pub fn lively() -> Rig {
     let mut entitlements = catalog(5);
     let end = Some(Millis(START + 20 * Millis::DAY));
     entitlements[0].terms = vec![Term { quantity: 4, start: Millis(START), end, billing: Billing::Usage }];
-    let account = rig.active_account("one", entitlements);
+    let account = rig.active_account("one", entitlements.clone());
     let second = VirtualAccountId(rig.created(Command::CreateVirtualAccount { account, name: "Lab".into() }));
     let default = rig.state.account(account).unwrap().default_va;
     let license = rig.state.license_by_tag(account, TAGS[0]).unwrap().id;
     rig.run(Command::TransferLicense { license, from: default, to: second, quantity: 2 });
+    let names = ServerNames { common_name: "a.example".into(), hosts: vec!["a.example".into()] };
+    rig.run(Command::WantServerCertificate { names, csr: vec![1], key: Sealed(vec![1]) });
+    rig.run(Command::BeginSync { account });
+    let mut first = complete(account, 1, entitlements);
+    if let Command::CompleteSync { signed, .. } = &mut first {
+        *signed = Some(SignedCertificate { chain: vec![vec![1]], not_after: Millis(START + 40 * Millis::DAY) });
+    }
+    rig.run(first);
     rig.active_account("two", catalog(1));
     for va in [default, second] {
         rig.token(va, 0, va == default);

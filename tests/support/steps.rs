@@ -128,9 +128,23 @@ impl Rig {
             4 => Command::SetSyncSchedule { account, schedule: some_schedule(step) },
             0 => Command::BeginSync { account },
             1 => Command::FailSync { account, seq, reason: format!("reason {}", step.n % 2) },
+            2 if step.a.is_multiple_of(4) => self.want_certificate(step),
             _ if sync.outstanding.is_none() && step.n > 2 => Command::BeginSync { account },
-            _ => complete(account, seq, self.some_terms(step)),
+            _ => {
+                let mut complete = complete(account, seq, self.some_terms(step));
+                if let Command::CompleteSync { signed, .. } = &mut complete {
+                    let not_after = self.state.now().plus(step.n * 20 * Millis::DAY);
+                    *signed = step.b.is_multiple_of(2).then(|| SignedCertificate { chain: vec![vec![1]], not_after });
+                }
+                complete
+            }
         }
+    }
+
+    fn want_certificate(&mut self, step: &Step) -> Command {
+        let common_name = ["a.example", "b.example"][step.n as usize % 2].to_owned();
+        let names = ServerNames { hosts: vec![common_name.clone()], common_name };
+        Command::WantServerCertificate { names, csr: self.fresh().to_be_bytes().to_vec(), key: Sealed(vec![1]) }
     }
 
     fn product_command(&mut self, step: &Step) -> Command {

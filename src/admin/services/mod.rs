@@ -5,6 +5,7 @@ mod alerts;
 mod api_clients;
 mod audit;
 mod backup;
+mod certificates;
 mod cluster;
 mod doctor;
 mod events;

@@ -139,6 +139,20 @@ pub struct SyncRequest {
     pub instances: u64,
     /// Sorted by tag.
     pub usage: Vec<TagUsage>,
+    /// A certificate for the products' ports of the server, to be signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateRequest>,
+}
+
+/// What products see of the server. The names count, not what the PKCS#10 request says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateRequest {
+    pub common_name: String,
+    /// Names and addresses, the common name among them.
+    pub hosts: Vec<String>,
+    /// PKCS#10 (RFC 2986).
+    pub csr: Der,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +182,9 @@ pub struct SyncResponse {
     pub account: String,
     pub seq: u64,
     pub entitlements: Vec<LicenseTerms>,
+    /// The certificate that was asked for, and the issuing CA's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate: Vec<Der>,
     /// Central's time, milliseconds.
     pub time: u64,
 }

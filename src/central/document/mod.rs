@@ -194,6 +194,7 @@ mod tests {
             cut: 1_234,
             instances: 2,
             usage: vec![TagUsage { tag: "BASE".into(), in_use: 3, substitution: 0 }],
+            certificate: None,
         }
     }
 

@@ -8,7 +8,9 @@ const fn kept(kind: AlertKind) -> bool {
         AlertKind::InsufficientLicenses
         | AlertKind::SynchronizationOverdue
         | AlertKind::SynchronizationFailed
-        | AlertKind::AccountPending => true,
+        | AlertKind::AccountPending
+        | AlertKind::CommonNamePending
+        | AlertKind::CertificateExpiring => true,
         AlertKind::ClusterDegraded | AlertKind::WitnessLost => false,
     }
 }

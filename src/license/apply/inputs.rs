@@ -1,6 +1,7 @@
 //! Checks of what commands carry, the same on every replica.
 
 use super::*;
+use core::net::IpAddr;
 
 /// `text` up to `max` bytes, cut at a character.
 pub fn cut(text: &str, max: usize) -> &str {
@@ -45,6 +46,14 @@ pub fn chain(certificates: &[Vec<u8>]) -> Result<(), Refusal> {
     certificates.iter().try_for_each(|c| blob("certificate", c))
 }
 
+pub fn server_names(names: &ServerNames) -> Result<(), Refusal> {
+    let ServerNames { common_name, hosts } = names;
+    if hosts.len() > MAX_SERVER_HOSTS || !hosts.contains(common_name) || common_name.is_empty() {
+        return Err(invalid(format!("A certificate has 1 to {MAX_SERVER_HOSTS} names, the common name among them.")));
+    }
+    hosts.iter().try_for_each(|host| text("host name", host, MAX_TEXT))
+}
+
 pub fn udi(udi: &Udi) -> Result<(), Refusal> {
     text("product id", &udi.pid, MAX_NAME)?;
     text("serial number", &udi.sn, MAX_NAME)?;
@@ -74,8 +83,20 @@ pub fn certificate(certificate: &IdCertificate, now: Millis) -> Result<(), Refus
     Ok(())
 }
 
+/// Empty, an address, or a host name (RFC 1123, section 2.1).
+fn common_name(name: &str) -> Result<(), Refusal> {
+    let label = |label: &str| {
+        let inner = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if name.is_empty() || name.parse::<IpAddr>().is_ok() || name.len() <= 253 && name.split('.').all(label) {
+        return Ok(());
+    }
+    Err(invalid(format!("\"{name}\" is no host name and no address; write it as in the products' URL.")))
+}
+
 pub fn settings(settings: &Settings) -> Result<(), Refusal> {
-    text("host common name", &settings.host_common_name, MAX_TEXT)?;
+    common_name(&settings.host_common_name)?;
     text("central address", &settings.central_url, MAX_TEXT)?;
     if settings.vendor_root.len() > MAX_PEM {
         return Err(invalid(format!(
@@ -85,6 +106,14 @@ pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     settings.vip.iter().try_for_each(|v| text("virtual address", v, MAX_TEXT))?;
     if settings.vip.len() > MAX_ADDRESSES {
         return Err(invalid(format!("At most {MAX_ADDRESSES} virtual addresses are allowed.")));
+    }
+    // Products of either family use one URL.
+    let families = |v6| settings.vip.iter().any(|vip| vip.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() == v6));
+    if families(false) && families(true) && settings.host_common_name.parse::<IpAddr>().is_ok() {
+        return Err(invalid(format!(
+            "With an IPv4 and an IPv6 virtual address the host common name must be a host name (FQDN), not {}.",
+            settings.host_common_name
+        )));
     }
     let shortest = settings.min_password_bytes;
     // Nobody would find a new password if it had to be nearly as long as it may be.

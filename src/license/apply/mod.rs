@@ -9,6 +9,7 @@ mod numbered;
 mod pools;
 mod register;
 mod restore;
+mod server_certificate;
 mod sync;
 mod tokens;
 mod users;
@@ -46,6 +47,7 @@ impl State {
         apply.state.meta.now = now;
         apply.cross_term_boundaries();
         apply.mark_overdue();
+        apply.mark_expiring();
         let outcome = apply.once(request);
         // After the command: a product heard of in time is not released, and Resume comes first.
         apply.lapse_instances();
@@ -121,9 +123,10 @@ impl Apply<'_> {
             Command::CreateToken { .. } => self.create_token(command),
             Command::RevokeToken { token } => self.revoke_token(*token),
             Command::BeginSync { account } => self.begin_sync(*account),
-            Command::CompleteSync { account, seq, entitlements, response } => {
-                self.complete_sync(*account, *seq, entitlements, response)
+            Command::CompleteSync { account, seq, entitlements, response, signed } => {
+                self.complete_sync(*account, *seq, entitlements, response, signed.as_ref())
             }
+            Command::WantServerCertificate { names, csr, key } => self.want_server_certificate(names, csr, key),
             Command::FailSync { account, seq, reason } => self.fail_sync(*account, *seq, reason),
             Command::Register { .. } => self.register(command),
             Command::Readmit { .. } => self.readmit(command),

@@ -45,7 +45,10 @@ impl Apply<'_> {
         let Meta { incarnation, incarnation_since, .. } = self.state.meta;
         let begun = self.now;
         let previous = account.sync.last_response;
-        let outstanding = SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances };
+        let wanted = self.state.server_certificate.wanted.as_ref();
+        let server = wanted.map(|wanted| ServerRequest { names: wanted.names.clone(), csr: wanted.csr.clone() });
+        let outstanding =
+            SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances, server };
         self.change_account(id, |account| {
             account.sync.seq = seq;
             account.sync.outstanding = Some(outstanding);
@@ -59,10 +62,12 @@ impl Apply<'_> {
         seq: u64,
         entitlements: &[Entitlement],
         response: &Digest32,
+        signed: Option<&SignedCertificate>,
     ) -> Done {
         let outstanding = self.outstanding(id, seq)?;
-        let reported = outstanding.instances;
+        let (reported, request) = (outstanding.instances, outstanding.server.clone());
         self.check_entitlements(id, entitlements)?;
+        signed.iter().try_for_each(|signed| inputs::chain(&signed.chain))?;
         let now = self.now;
         self.change_account(id, |account| {
             let sync = &mut account.sync;
@@ -77,6 +82,9 @@ impl Apply<'_> {
         self.drop_account_alert(AlertKind::SynchronizationFailed, id);
         self.drop_account_alert(AlertKind::SynchronizationOverdue, id);
         self.set_entitlements(id, entitlements);
+        if let (Some(request), Some(signed)) = (&request, signed) {
+            self.take_server_certificate(request, signed);
+        }
         self.inform(id, "synchronized", format!("Synchronization {seq} was successful."));
         Ok(Outcome::Done)
     }

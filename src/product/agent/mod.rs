@@ -136,6 +136,8 @@ impl Agent {
             Pending { number: self.record.number, wanted }
         });
         self.record.contacted(answer.time);
+        // The first answer may have shown the vendor root.
+        self.transport = Transport::new(&self.record)?;
         self.dir.save(&self.record)
     }
 

@@ -79,7 +79,10 @@ pub async fn run(load: Load) -> Result<Report, AgentError> {
     if load.instances == 0 || load.connections == 0 {
         return Err(invalid("the load", "at least one instance and one connection are needed".into()));
     }
-    let roots = certificates_from_pem(load.tls_ca_pem.as_bytes())?;
+    let mut roots = certificates_from_pem(load.tls_ca_pem.as_bytes())?;
+    if let Some(RootPin::Certificate(root)) = &load.root {
+        roots.push(root.clone());
+    }
     let tls = Arc::new(client_config(roots.iter().map(Vec::as_slice), None)?);
     let target = Target::resolve(&load.url, tls).await.map_err(|why| invalid("the URL", why))?;
     let connections = load.connections.min(load.instances);

@@ -46,7 +46,7 @@ impl Transport {
                 return Err(AgentError::Invalid { what: format!("the URL {url}"), why });
             }
         }
-        let client = if record.tls_ca_pem.is_empty() { None } else { Some(client(record)?) };
+        let client = client(record)?;
         let proxy = record.proxy.as_ref().map(|p| p[url::Position::BeforeHost..url::Position::AfterPort].to_owned());
         Ok(Self { client, proxy, urls: record.urls.clone(), next: 0 })
     }
@@ -95,8 +95,17 @@ impl Transport {
     }
 }
 
-fn client(record: &Record) -> Result<reqwest::Client, AgentError> {
-    let roots = certificates_from_pem(record.tls_ca_pem.as_bytes())?;
+/// None while it is not known which authorities to trust: those that were given, and the vendor root, from which the
+/// server's certificate comes once the server has synchronized.
+fn client(record: &Record) -> Result<Option<reqwest::Client>, AgentError> {
+    let mut roots = match record.tls_ca_pem.as_str() {
+        "" => Vec::new(),
+        pem => certificates_from_pem(pem.as_bytes())?,
+    };
+    roots.extend(record.trust.root()?);
+    if roots.is_empty() {
+        return Ok(None);
+    }
     let mut tls = client_config(roots.iter().map(Vec::as_slice), None)?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut builder = reqwest::Client::builder()
@@ -111,7 +120,7 @@ fn client(record: &Record) -> Result<reqwest::Client, AgentError> {
         let proxy = reqwest::Proxy::https(proxy.clone()).map_err(|e| invalid(format!("the proxy {proxy}"), e))?;
         builder = builder.proxy(proxy);
     }
-    builder.build().map_err(|e| invalid("the HTTPS client".into(), e))
+    builder.build().map(Some).map_err(|e| invalid("the HTTPS client".into(), e))
 }
 
 async fn read(mut response: reqwest::Response) -> Result<Received, String> {

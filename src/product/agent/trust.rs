@@ -69,6 +69,11 @@ impl Trust {
         Some(fingerprint(&decode(self.root.as_ref()?).ok()?))
     }
 
+    /// The vendor root, DER, once it is known.
+    pub(super) fn root(&self) -> Result<Option<Vec<u8>>, AgentError> {
+        self.root.as_ref().map(decode).transpose()
+    }
+
     /// The thumbprint of the signer known, sent along so that the server leaves out the chain.
     pub(super) fn signer(&self) -> Option<String> {
         decode(self.chain.first()?).ok().map(|der| thumbprint(&der))
