@@ -10,7 +10,7 @@ use super::link::{Link, LinkError};
 use super::vendor_root::VendorRoot;
 use crate::license::{
     Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, EntitlementChange, MAX_TEXT, Millis, Outcome,
-    ServerRequest, SignedCertificate, SyncOutstanding,
+    ServerCertificate, ServerRequest, SignedCertificate, SyncOutstanding,
 };
 use crate::pki::ca::{self, Authority, Leaf, Purpose};
 use crate::pki::jws::{Algorithm, Header, SigningKey};
@@ -89,6 +89,8 @@ pub struct Upstream {
     clock: Clock,
     /// One exchange an account at a time; a second caller waits and then finds it done.
     busy: parking_lot::Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
+    /// One request for a certificate at a time: a second one would take the place of the first.
+    wanting: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for Upstream {
@@ -102,7 +104,7 @@ impl Upstream {
     /// When the vendor root cannot be trusted for TLS.
     pub fn new(ledger: Arc<dyn Ledger>, sealer: Sealer, root: VendorRoot, clock: Clock) -> Result<Self> {
         let link = Link::new(&root)?;
-        Ok(Self { ledger, sealer, root, link, clock, busy: parking_lot::Mutex::default() })
+        Ok(Self { ledger, sealer, root, link, clock, busy: parking_lot::Mutex::default(), wanting: Default::default() })
     }
 
     #[must_use]
@@ -188,6 +190,7 @@ impl Upstream {
     /// When the account has nothing to synchronize.
     pub async fn begin_sync(&self, id: AccountId, actor: &str) -> Result<Vec<u8>> {
         if self.account(id)?.sync.outstanding.is_none() {
+            self.want_certificate().await?;
             self.commit(actor, Command::BeginSync { account: id }).await?;
         }
         let (account, outstanding) = self.outstanding(id)?;
@@ -195,6 +198,22 @@ impl Upstream {
         let keys = account.keys.as_ref().ok_or_else(|| status(&account, "it has no keys yet"))?;
         let key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
         Ok(document::sign::<SyncRequest>(&payload, &key, Header::default())?)
+    }
+
+    /// Has central asked for another certificate for the products' ports, by the synchronization that begins next, where
+    /// the names have changed or the one in force ends.
+    ///
+    /// # Errors
+    /// When no key can be made, or the cluster does not take the request.
+    pub async fn want_certificate(&self) -> Result<()> {
+        let _one_at_a_time = self.wanting.lock().await;
+        let state = self.ledger.state();
+        let names = state.server_names().filter(|names| state.server_certificate().lacks(names, self.now()));
+        let Some(names) = names else { return Ok(()) };
+        let key = SigningKey::generate(Algorithm::Es256)?;
+        let csr = ca::csr(&key, &names.common_name)?;
+        let key = self.sealer.seal(ServerCertificate::KEY_CONTEXT, &key.to_pkcs8_der()?);
+        self.commit("cluster", Command::WantServerCertificate { names, csr, key }).await.map(drop)
     }
 
     /// What central has to answer for an account: its registration, or the synchronization that is outstanding or begins

@@ -206,7 +206,7 @@ impl Running {
         let served = Served::new(self.replica.clone());
         let upstream = Arc::new(UpstreamKeeper::new(self.ledger(), sealer.clone(), shared.clock.clone()));
         self.upstream = Some(upstream.clone());
-        let ports = Arc::new(self.ports(shared, sealer.clone(), &served)?);
+        let ports = Arc::new(self.ports(shared, sealer, &served)?);
         let own = own_address(config.https.product.ip(), config.address);
         ports.open(&[own], self.stop.child_token()).context("opening the HTTPS ports")?;
 
@@ -223,8 +223,6 @@ impl Running {
         });
         self.tasks.spawn(address::note(config.name.clone(), self.ledger(), findings));
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
-        let (ledger, clock, stop) = (self.ledger(), shared.clock.clone(), self.stop.child_token());
-        self.tasks.spawn(certificates::keep(ledger, sealer, clock, self.active.clone(), stop));
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
         self.tasks.spawn(digests::mark(self.replica.clone(), self.store.clone(), self.stop.child_token()));

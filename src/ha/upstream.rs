@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the vendor root is looked at: importing one is rare and by hand.
+/// How often the vendor root and the server's names are looked at: they change by hand.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Keeps one [`Upstream`] for the vendor root in force.
@@ -52,7 +52,8 @@ impl UpstreamKeeper {
         Ok(upstream)
     }
 
-    /// Runs the synchronization service for the vendor root in force, until `stop`.
+    /// Runs the synchronization service for the vendor root in force, and while this node is active keeps the products'
+    /// certificate wanted that the names ask for, until `stop`.
     pub async fn run(self: Arc<Self>, active: watch::Receiver<bool>, stop: CancellationToken) {
         let mut running: Option<(Arc<Upstream>, tokio::task::JoinHandle<()>)> = None;
         while !stop.is_cancelled() {
@@ -64,6 +65,12 @@ impl UpstreamKeeper {
                 if let Some((_, old)) = running.replace((upstream, task)) {
                     old.abort();
                 }
+            }
+            let upstream = running.as_ref().map(|(upstream, _)| upstream).filter(|_| *active.borrow());
+            if let Some(upstream) = upstream
+                && let Err(error) = upstream.want_certificate().await
+            {
+                tracing::warn!(%error, "no other certificate could be asked for; trying again");
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}

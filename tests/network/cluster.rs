@@ -420,9 +420,13 @@ impl Cluster {
 
     /// Runs the agent of a product on the client's host.
     pub fn agent(&self, product: &str, verb: &str, args: &[&str]) -> String {
+        succeeded(&format!("{product}: agent {verb}"), self.try_agent(product, verb, args))
+    }
+
+    fn try_agent(&self, product: &str, verb: &str, args: &[&str]) -> Output {
         let mut command = self.lab.host(CLIENT).command(LICRAFT);
         command.args(["agent", verb, "--dir"]).arg(self.dir.path().join(product)).args(args);
-        succeeded(&format!("{product}: agent {verb}"), command.output().unwrap())
+        command.output().unwrap()
     }
 
     /// Registers a product through the virtual address.
@@ -432,11 +436,22 @@ impl Cluster {
 
     /// As [`Self::register`], at another address.
     pub fn register_at(&self, product: &str, address: &str) {
+        succeeded(&format!("{product}: agent register"), self.try_register(product, address, "30"));
+    }
+
+    /// What an agent says that must fail to register.
+    pub fn register_refused(&self, product: &str, address: &str) -> String {
+        let output = self.try_register(product, address, "1");
+        assert!(!output.status.success(), "{product} registered at {address}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn try_register(&self, product: &str, address: &str, seconds: &str) -> Output {
         let url = format!("https://{address}/Transportgateway/services/DeviceRequestHandler");
         let (ca, root) = (path(&self.ca()), path(&self.root()));
-        let place = ["--url", &url, "--ca", &ca, "--root", &root, "--token", &self.token, "--timeout", "30"];
+        let place = ["--url", &url, "--ca", &ca, "--root", &root, "--token", &self.token, "--timeout", seconds];
         let device = ["--pid", "LAB", "--sn", product, "--host-name", product, "--product-type", "Router"];
-        self.agent(product, "register", &[&place[..], &device].concat());
+        self.try_agent(product, "register", &[&place[..], &device].concat())
     }
 
     /// A product asks for so many BASE licenses where it has registered, until it is answered.

@@ -1,6 +1,7 @@
 //! Hosts as network namespaces: each has `eth0` on a public network and `eth1` on a private one, and real processes.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -174,6 +175,16 @@ impl Lab {
         self.hosts.iter().find(|host| host.name == name).unwrap().clone()
     }
 
+    /// Has every host know `address` by this name, too.
+    pub fn name(&self, name: &str, address: &str) {
+        for host in &self.hosts {
+            // What `ip netns exec` shows its programs in place of /etc.
+            let etc = Path::new("/etc/netns").join(&host.space);
+            std::fs::create_dir_all(&etc).unwrap();
+            std::fs::write(etc.join("hosts"), format!("127.0.0.1 localhost\n{address} {name}\n")).unwrap();
+        }
+    }
+
     /// Pulls the cable out of a host, or puts it in again: its interface loses and regains its carrier.
     pub fn cable(&self, host: &Host, net: Net, plugged: bool) {
         let state = if plugged { "up" } else { "down" };
@@ -198,6 +209,7 @@ impl Drop for Lab {
         for space in self.hosts.iter().map(|host| host.space.clone()).chain([self.switch()]) {
             // What remains is shown by the next run's `ip netns add`.
             let _ = Command::new("ip").args(["netns", "del", &space]).output();
+            let _ = std::fs::remove_dir_all(Path::new("/etc/netns").join(&space));
         }
     }
 }

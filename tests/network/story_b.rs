@@ -1,6 +1,6 @@
 //! Story B: products through failover and fallback.
 
-use super::cluster::{Cluster, PRIMARY, SECONDARY, Topology, text};
+use super::cluster::{Cluster, FQDN, PRIMARY, SECONDARY, Topology, VIP, text, until};
 use super::observer::Observer;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,6 +28,8 @@ fn story(topology: Topology) {
     let Some(mut cluster) = Cluster::of(topology) else { return };
     let observer = Observer::start(&cluster);
     cluster.licensed_for(&NOTHING);
+
+    named(&cluster);
 
     // 2. Two products through the virtual address use what nobody bought: granted, and out of compliance.
     bring_in(&cluster, "infra-1", &[("BASE", 1), ("LIFECYCLE", 34)]);
@@ -70,6 +72,40 @@ fn story(topology: Topology) {
     cluster.normal();
     totals(&cluster, PRIMARY, &all);
     observer.end().one_by_one(&[PRIMARY, SECONDARY, PRIMARY]);
+}
+
+/// 1. The host common name is the virtual address, then a name: in the certificate once central has signed that.
+fn named(cluster: &Cluster) {
+    let certificate = || cluster.json(PRIMARY, &["cert", "show"]);
+    assert_eq!(
+        (text(&certificate(), "signed_by"), text(&certificate(), "common_name")),
+        ("cluster CA".into(), VIP.into())
+    );
+    cluster.run(PRIMARY, &["sync", "now"]);
+    assert_eq!(
+        (text(&certificate(), "signed_by"), text(&certificate(), "common_name")),
+        ("central".into(), VIP.into())
+    );
+
+    cluster.lab.name(FQDN, VIP);
+    let said = cluster.run(PRIMARY, &["cert", "set-common-name", FQDN]);
+    assert!(said.contains("after the next synchronization"), "{said}");
+    until("the alert that the name is pending", || {
+        cluster.run(PRIMARY, &["alert", "list"]).contains("common-name-pending")
+    });
+    assert_eq!(text(&certificate(), "common_name"), VIP);
+    assert_eq!(text(&certificate(), "pending_common_name"), FQDN);
+    let said = cluster.register_refused("too-early", FQDN);
+    assert!(said.contains(FQDN) && said.contains(VIP), "both names should be in: {said}");
+
+    cluster.run(PRIMARY, &["sync", "now"]);
+    assert_eq!(
+        (text(&certificate(), "signed_by"), text(&certificate(), "common_name")),
+        ("central".into(), FQDN.into())
+    );
+    assert!(!cluster.run(PRIMARY, &["alert", "list"]).contains("common-name-pending"));
+    // Served as soon as the listeners have it.
+    until("an answer under the new name", || cluster.ready(FQDN) == Some(200));
 }
 
 /// A product registers and asks for its licenses; it learns how they stand.
