@@ -349,6 +349,31 @@ fn events_alerts_sync_settings_doctor() {
 }
 
 #[test]
+fn a_new_common_name_says_what_it_breaks() {
+    let node = Node::with_account();
+    node.run(&["settings", "set", "host-common-name", "10.0.0.12"]).success();
+    let shown = json(&node, &["cert", "show"]);
+    assert_eq!((&shown["common_name"], &shown["signed_by"]), (&"10.0.0.12".into(), &"cluster CA".into()));
+    let token = json(&node, &["token", "create"])["token"].as_str().unwrap().to_owned();
+    node.register(&token, "SN1", Some("router-7"), 1);
+
+    let change = ["cert", "set-common-name", "licenses.example.com"];
+    let refused = stderr(&node.run(&change).code(2));
+    assert!(
+        refused.contains("WARNING: With licenses.example.com the certificate has 10.0.0.12 no more.")
+            && refused.contains("registered are router-7"),
+        "{refused}"
+    );
+    assert_eq!(json(&node, &["cert", "show"])["common_name"], "10.0.0.12");
+    let done = table(&node, &[&change[..], &["--yes"]].concat());
+    assert!(done.contains("The common name is licenses.example.com."), "{done}");
+    assert!(table(&node, &change).contains("is licenses.example.com already"));
+    let wrong = stderr(&node.run(&["cert", "set-common-name", "no_such name", "-y"]).code(1));
+    assert!(wrong.contains("is no host name and no address"), "{wrong}");
+    assert_eq!(json(&node, &["cert", "show"])["common_name"], "licenses.example.com");
+}
+
+#[test]
 fn events_are_followed() {
     let node = Node::with_account();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_licraft"))
