@@ -113,10 +113,11 @@ fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pag
         let serving = Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some()));
         let (ledger, clock) = (shared.ledger.clone(), shared.clock.clone());
         let service = admin::Service::new(admin_parts(&shared, &control));
-        let api = api::ApiContext { service, clock: clock.clone(), serving: serving.clone() };
+        let api = api::ApiContext { service: service.clone(), clock: clock.clone(), serving: serving.clone() };
+        let data_dir = shared.config.data_dir.clone();
         let cluster = control.clone();
         let vip_url = Arc::new(move || vip_url(&shared));
-        let gui = gui::router(gui::GuiContext { ledger, cluster, serving, retired, clock, vip_url });
+        let gui = gui::router(gui::GuiContext { ledger, cluster, service, data_dir, serving, retired, clock, vip_url });
         if retired { gui } else { gui.merge(api::router(api)) }
     })
 }

@@ -1,5 +1,6 @@
 //! Reads what forms and addresses carry.
 
+use crate::admin::{AdminError, Kind};
 use axum::body::Body;
 use http::{StatusCode, Uri};
 use std::time::Duration;
@@ -14,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_NEXT: usize = 512;
 
 /// The fields of a posted form. Dropping it clears them, since some are passwords.
+#[derive(Default)]
 pub struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
@@ -34,6 +36,28 @@ impl Form {
     /// The field's value; empty when it is not there.
     pub fn get(&self, name: &str) -> Zeroizing<String> {
         self.0.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone()).unwrap_or_default()
+    }
+}
+
+impl Form {
+    /// All values of a field that may come several times.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(k, _)| k == name).map(|(_, v)| v.to_string()).collect()
+    }
+
+    /// A number; none where the field is empty.
+    ///
+    /// # Errors
+    /// When it is no number, with what was meant by it.
+    pub fn number(&self, name: &str, what: &str) -> Result<Option<u64>, AdminError> {
+        let text = self.get(name);
+        match text.trim() {
+            "" => Ok(None),
+            digits => digits.parse().map(Some).map_err(|_| {
+                AdminError::new(Kind::Invalid, format!("{what} is no whole number"))
+                    .because(format!("it is `{digits}`"))
+            }),
+        }
     }
 }
 

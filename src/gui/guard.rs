@@ -1,6 +1,7 @@
 //! What every request passes: headers, the question whether this node serves, the origin of posts, and the session.
 
 use super::App;
+use super::nav::Access;
 use super::pages;
 use super::view::{Viewer, see_other};
 use axum::extract::{Request, State};
@@ -83,6 +84,14 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
     };
     if viewer.must_change() && !matches!(request.uri().path(), "/password" | "/sign-out") {
         return see_other("/password");
+    }
+    match Access::of(&app.state(), &viewer, request.uri().path()) {
+        Access::Open => {}
+        Access::Missing => return see_other("/"),
+        Access::Denied => {
+            let text = "Ask a system administrator for the role that you need.";
+            return pages::problem(StatusCode::FORBIDDEN, "This page is not for your role", text);
+        }
     }
     request.extensions_mut().insert(viewer);
     next.run(request).await

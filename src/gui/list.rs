@@ -9,6 +9,9 @@ const ROWS: usize = 50;
 /// Longest search text that is looked at, in characters.
 const MAX_SEARCH: usize = 128;
 
+/// Longest name of a column, or number of a virtual account, that is looked at.
+const MAX_WORD: usize = 32;
+
 /// What the address asks for.
 pub struct Asked {
     path: String,
@@ -16,6 +19,10 @@ pub struct Asked {
     /// As typed, for the search field.
     pub search: String,
     needle: String,
+    /// Name of the column to sort by, led by `-` for the largest first; empty: the list's own order.
+    sort: String,
+    /// The virtual account that the list is cut to; empty: all.
+    va: String,
 }
 
 impl Asked {
@@ -23,7 +30,13 @@ impl Asked {
         let search: String = query(uri, "q").trim().chars().take(MAX_SEARCH).collect();
         let page = query(uri, "page").parse().unwrap_or(1).max(1);
         let needle = search.to_lowercase();
-        Self { path: uri.path().to_owned(), page, search, needle }
+        let word = |name| query(uri, name).chars().take(MAX_WORD).collect();
+        Self { path: uri.path().to_owned(), page, search, needle, sort: word("sort"), va: word("va") }
+    }
+
+    /// The column to sort by, and whether the largest come first.
+    pub fn sort(&self) -> (&str, bool) {
+        self.sort.strip_prefix('-').map_or((self.sort.as_str(), false), |column| (column, true))
     }
 
     /// Whether one of the texts contains what is searched for, in any case.
@@ -46,7 +59,8 @@ impl Asked {
             (kept, _) = window(items(), page);
         }
         let rows = kept.into_iter().map(row).collect();
-        List { rows, total, page, pages, path: self.path.clone(), search: self.search.clone() }
+        let (path, search, sort, va) = (self.path.clone(), self.search.clone(), self.sort.clone(), self.va.clone());
+        List { rows, total, page, pages, path, search, sort, va }
     }
 }
 
@@ -71,6 +85,8 @@ pub struct List<R> {
     pages: usize,
     path: String,
     pub search: String,
+    sort: String,
+    pub va: String,
 }
 
 impl<R> List<R> {
@@ -99,10 +115,40 @@ impl<R> List<R> {
         &self.path
     }
 
+    /// Sorts by a column, the other way round if that is so already.
+    pub fn sort_link(&self, column: &str) -> String {
+        let sort = if self.sort == column { format!("-{column}") } else { column.to_owned() };
+        self.address(1, &sort)
+    }
+
+    /// For `aria-sort`: how the list is sorted by a column; empty: by another one.
+    pub fn sorted(&self, column: &str) -> &'static str {
+        match self.sort.strip_prefix('-') {
+            Some(sorted) if sorted == column => "descending",
+            None if self.sort == column => "ascending",
+            _ => "",
+        }
+    }
+
+    pub const fn sort(&self) -> &String {
+        &self.sort
+    }
+
+    /// Whether anything is searched for or cut away.
+    pub fn narrowed(&self) -> bool {
+        !self.search.is_empty() || !self.va.is_empty()
+    }
+
     fn link(&self, page: usize) -> String {
+        self.address(page, &self.sort)
+    }
+
+    fn address(&self, page: usize, sort: &str) -> String {
         let mut pairs = form_urlencoded::Serializer::new(String::new());
-        if !self.search.is_empty() {
-            pairs.append_pair("q", &self.search);
+        for (name, value) in [("q", self.search.as_str()), ("va", &self.va), ("sort", sort)] {
+            if !value.is_empty() {
+                pairs.append_pair(name, value);
+            }
         }
         pairs.append_pair("page", &page.to_string());
         format!("{}?{}", self.path, pairs.finish())
@@ -143,6 +189,15 @@ mod tests {
         let last = list("/x?page=18446744073709551615", 51);
         assert_eq!((last.rows, last.page), (vec![50], 2));
         assert_eq!(list("/x?page=-1", 1).rows, [0]);
+    }
+
+    #[test]
+    fn a_column_sorts_one_way_and_then_the_other() {
+        let all = list("/x?sort=name&va=7&page=2", 120);
+        assert_eq!((all.sorted("name"), all.sorted("kind")), ("ascending", ""));
+        assert_eq!(all.sort_link("name"), "/x?va=7&sort=-name&page=1");
+        assert_eq!(all.next().as_deref(), Some("/x?va=7&sort=name&page=3"));
+        assert_eq!(Asked::read(&"/x?sort=-in-use".parse().unwrap()).sort(), ("in-use", true));
     }
 
     #[test]

@@ -1,18 +1,25 @@
-//! The browser pages: server-rendered, read-only but for one's own password, on the node that serves.
+//! The browser pages: server-rendered, on the node that serves. They make the same calls as the command line and REST: no
+//! rule lives in a page.
 //!
 //! A node that does not serve answers every page with 503, and says who does; a retired one shows what it knew.
 
+mod act;
+mod aside;
 mod assets;
 mod attempts;
 mod form;
 mod guard;
+mod host;
 mod list;
+mod nav;
 mod pages;
 mod sessions;
 mod sign_in;
 mod view;
+mod viewer;
 
-use crate::admin::ClusterControl;
+use crate::admin::{ClusterControl, Service};
+use crate::license::State;
 use crate::pki::passwords::Passwords;
 use crate::product::Clock;
 use crate::raft::Ledger;
@@ -20,7 +27,10 @@ use attempts::Attempts;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use host::Host;
+use parking_lot::Mutex;
 use sessions::Sessions;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What the pages need from the node around them.
@@ -28,6 +38,10 @@ use std::sync::Arc;
 pub struct GuiContext {
     pub ledger: Arc<dyn Ledger>,
     pub cluster: Arc<dyn ClusterControl>,
+    /// What changes are asked of.
+    pub service: Service,
+    /// Whose disk is watched.
+    pub data_dir: PathBuf,
     /// Whether this node is active under a valid lease; asked once a request.
     pub serving: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Whether the cluster has retired this node: then it shows what it has, whoever serves.
@@ -49,23 +63,29 @@ struct App {
     sessions: Sessions,
     attempts: Attempts,
     passwords: Passwords,
+    host: Host,
+    /// What became of the last work on the cluster that was begun from the pages.
+    work: Mutex<Option<String>>,
+}
+
+impl App {
+    fn state(&self) -> Arc<State> {
+        self.context.ledger.state()
+    }
 }
 
 /// The routes of the GUI port. Requests carry a [`crate::product::listener::Peer`] extension, as
 /// [`crate::product::listener::serve_tls`] adds it. Only for TLS: the session cookie is never sent without.
 pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
-    let app = Arc::new(App { context, sessions, attempts: Attempts::default(), passwords: Passwords::default() });
-    let signed_in = Router::new()
-        .route("/", get(pages::overview))
-        .route("/high-availability", get(pages::availability))
-        .route("/licenses", get(pages::licenses))
-        .route("/product-instances", get(pages::instances))
-        .route("/accounts", get(pages::accounts))
-        .route("/alerts", get(pages::alerts))
-        .route("/event-log", get(pages::events))
+    let host = Host::new(context.data_dir.clone());
+    let passwords = Passwords::default();
+    let app =
+        Arc::new(App { context, sessions, attempts: Attempts::default(), passwords, host, work: Mutex::default() });
+    let signed_in = pages::routes()
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
         .route("/sign-out", post(sign_in::sign_out))
+        .route("/sign-out-elsewhere", post(sign_in::sign_out_elsewhere))
         .fallback(pages::not_found)
         .layer(from_fn_with_state(Arc::clone(&app), guard::require_session));
     Router::new()

@@ -93,4 +93,21 @@ impl Sessions {
         }
         Ok(())
     }
+
+    /// Ends all sessions of the user but this one.
+    ///
+    /// # Errors
+    /// When that could not be recorded; some may have ended.
+    pub async fn end_others(&self, token: &str, user: &str) -> Result<(), ProposeError> {
+        let (own, now) = (sha256(token.as_bytes()), (self.clock)());
+        if let Some(local) = &self.local {
+            local.lock().retain(|id, session| session.user != user || *id == own);
+            return Ok(());
+        }
+        let others: Vec<_> = self.ledger.state().sessions_of(user, now).map(|s| s.id).filter(|id| *id != own).collect();
+        for id in others {
+            self.ledger.propose(random::u128(), user, Command::EndSession { id }).await?;
+        }
+        Ok(())
+    }
 }

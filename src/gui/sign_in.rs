@@ -1,6 +1,7 @@
 //! Signing in and out, and changing one's own password.
 
 use super::App;
+use super::act::Done;
 use super::assets::Assets;
 use super::form::{Form, local_path, query};
 use super::guard::{COOKIE_NAME, viewer};
@@ -73,6 +74,19 @@ pub async fn sign_out(State(app): State<Arc<App>>, Extension(viewer): Extension<
     (StatusCode::SEE_OTHER, [(LOCATION, "/sign-in".to_owned()), (SET_COOKIE, cookie)]).into_response()
 }
 
+/// Ends all other sessions of this person.
+pub async fn sign_out_elsewhere(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+    let ended = app.sessions.end_others(&viewer.token, &viewer.user.name).await;
+    match ended {
+        Ok(()) => Done::SessionsEnded.at("/password"),
+        Err(error) => {
+            tracing::warn!(user = viewer.user.name, %error, "sessions could not be ended");
+            let text = "The change could not be recorded. Go back and try again.";
+            pages::problem(StatusCode::SERVICE_UNAVAILABLE, "You may still be signed in elsewhere", text)
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "password.html")]
 struct PasswordPage {
@@ -80,6 +94,8 @@ struct PasswordPage {
     must_change: bool,
     shortest: u64,
     longest: u64,
+    /// Other browsers of this person.
+    elsewhere: usize,
     error: Option<String>,
 }
 
@@ -88,12 +104,16 @@ impl PasswordPage {
         let state = app.context.ledger.state();
         let shell = Shell::new(&state, viewer, "/password", "Change password");
         let (shortest, longest) = (state.settings().min_password_bytes, MAX_PASSWORD_BYTES);
-        Self { shell, must_change: viewer.user.must_change, shortest, longest, error }
+        let now = (app.context.clock)().max(state.now());
+        let elsewhere = state.sessions_of(&viewer.user.name, now).count().saturating_sub(1);
+        Self { shell, must_change: viewer.user.must_change, shortest, longest, elsewhere, error }
     }
 }
 
-pub async fn password_form(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
-    page(StatusCode::OK, &PasswordPage::new(&app, &viewer, None))
+pub async fn password_form(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    let mut template = PasswordPage::new(&app, &viewer, None);
+    template.shell = template.shell.noting(&uri);
+    page(StatusCode::OK, &template)
 }
 
 pub async fn change_password(

@@ -1,30 +1,19 @@
-//! What all pages share: who looks, times and badges as HTML, the frame around each page.
+//! What all pages share: times and badges as HTML, the frame around each page.
 
+use super::act::Done;
+use super::aside::Aside;
 use super::assets::Assets;
+use super::nav::{Link, Nav};
+pub use super::viewer::Viewer;
 use crate::admin::rfc3339;
-use crate::license::{AlertKind, Millis, Severity, State, User};
+use crate::license::{Millis, Severity, State};
+use crate::pki::random;
 use askama::Template;
 use askama::filters::HtmlSafe;
 use axum::response::{Html, IntoResponse, Response};
-use http::StatusCode;
 use http::header::LOCATION;
+use http::{StatusCode, Uri};
 use std::fmt;
-
-/// The person a request comes from.
-#[derive(Clone)]
-pub struct Viewer {
-    pub user: User,
-    pub token: String,
-    /// Whether this node is retired.
-    pub retired: bool,
-}
-
-impl Viewer {
-    /// Whether everything waits until the own password is set; on a retired node none can be.
-    pub const fn must_change(&self) -> bool {
-        self.user.must_change && !self.retired
-    }
-}
 
 /// A moment in UTC, as a `<time>` element.
 #[derive(Clone, Copy)]
@@ -101,55 +90,56 @@ pub const fn severity(severity: Severity) -> Badge {
     }
 }
 
-/// An entry of the main navigation.
-pub struct Link {
-    pub href: &'static str,
-    pub text: &'static str,
-    pub current: bool,
-    /// Shown beside it unless 0.
-    pub count: usize,
-}
-
 /// The frame around every page for people who are signed in.
 pub struct Shell {
     pub title: &'static str,
     pub user: String,
+    pub workspaces: Vec<Link>,
     pub links: Vec<Link>,
+    /// The pages beneath one of the links.
+    pub tabs: Vec<Link>,
+    /// What has just been done.
+    pub notice: Option<&'static str>,
     /// Whether to say on every page that this node is retired.
     pub retired: bool,
+    /// Beside the pages of Administration.
+    pub aside: Option<Aside>,
+    /// Names the next change, so that a form sent twice is carried out once.
+    pub once: String,
     pub assets: Assets,
 }
 
 impl Shell {
     pub fn new(state: &State, viewer: &Viewer, href: &'static str, title: &'static str) -> Self {
-        let alerts = state.alerts().count();
-        let mut pages = vec![("/", "Overview", 0)];
-        if clustered(state) && !viewer.retired {
-            pages.push(("/high-availability", "High Availability", 0));
-        }
-        pages.extend([
-            ("/accounts", "Accounts", 0),
-            ("/licenses", "Licenses", 0),
-            ("/product-instances", "Product Instances", 0),
-            ("/alerts", "Alerts", alerts),
-            ("/event-log", "Event Log", 0),
-        ]);
         // Everything waits until one's own password is set.
-        let pages = if viewer.must_change() { Vec::new() } else { pages };
-        let link = |(link, text, count)| Link { href: link, text, current: link == href, count };
-        let links = pages.into_iter().map(link).collect();
-        Self { title, user: viewer.user.name.clone(), links, retired: viewer.retired, assets: Assets }
+        let nav = if viewer.must_change() { Nav::default() } else { Nav::of(state, viewer, href) };
+        Self {
+            title,
+            user: viewer.user.name.clone(),
+            workspaces: nav.workspaces,
+            links: nav.links,
+            tabs: nav.tabs,
+            notice: None,
+            retired: viewer.retired,
+            aside: None,
+            once: hex::encode(random::bytes::<16>()),
+            assets: Assets,
+        }
+    }
+
+    /// With what has just been done, if the address says so.
+    pub fn noting(self, uri: &Uri) -> Self {
+        Self { notice: Done::read(uri), ..self }
+    }
+
+    pub fn beside(self, aside: Aside) -> Self {
+        Self { aside: Some(aside), ..self }
     }
 }
 
 /// Whether there is a cluster to show, now or once: a stand-alone server has no such page.
 pub fn clustered(state: &State) -> bool {
     !state.settings().vip.is_empty() || state.members().filter(|m| !m.retired).count() > 1
-}
-
-/// Standing alerts of one kind.
-pub fn count_alerts(state: &State, kind: AlertKind) -> usize {
-    state.alerts().filter(|a| a.key.kind == kind).count()
 }
 
 /// `1 record`, `2 records`.
@@ -166,6 +156,12 @@ pub fn page(status: StatusCode, template: &impl Template) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// A page could not be made: the thread that made it broke off.
+pub fn server_failed(error: &tokio::task::JoinError) -> Response {
+    tracing::error!(%error, "a page could not be made");
+    super::pages::problem(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made", "The node's log says why.")
 }
 
 /// Leads the browser to another page of this server.

@@ -1,6 +1,16 @@
 // Keeps the part of an open page that shows live values up to date, and says so while the server cannot be reached.
 "use strict";
 
+// Copies a secret that is shown once, where the browser allows it.
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  });
+}
+
 (() => {
   const region = () => document.getElementById("live");
   if (!region()) return;
@@ -11,7 +21,8 @@
 
   const busy = () => {
     const selection = document.getSelection();
-    return document.hidden || region().contains(document.activeElement) || (selection && !selection.isCollapsed);
+    const ticked = region().querySelector("input:checked");
+    return document.hidden || ticked || region().contains(document.activeElement) || (selection && !selection.isCollapsed);
   };
 
   const replace = (id, page) => {
@@ -34,6 +45,7 @@
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     replace("live", page);
     replace("pages", page);
+    replace("aside", page);
   };
 
   const turn = async () => {

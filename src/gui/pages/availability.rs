@@ -1,14 +1,33 @@
-//! The High Availability page: the cluster in the operators' own words.
+//! The High Availability page: the cluster in the operators' own words, and its planned changes.
 
-use crate::admin::{ClusterState, ClusterStatus, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, rfc3339};
+use super::drawing::{Cluster, Timeline};
+use super::events::EventRow;
+use crate::admin::{
+    AdminError, ClusterState, ClusterStatus, FailedAction, Heartbeat, Kind, NodeRole, NodeState, NodeStatus, Progress,
+    Switchover, rfc3339,
+};
 use crate::gui::App;
-use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page, see_other};
+use crate::gui::act::{Confirm, Done, Posted, failed};
+use crate::gui::aside::Aside;
+use crate::gui::list::{Asked, List};
+use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page};
+use crate::license::{Action, Event, Place, State};
 use askama::Template;
-use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Path, State as Of};
 use axum::response::Response;
-use http::StatusCode;
+use axum::routing::get;
+use axum::{Extension, Router};
+use http::{StatusCode, Uri};
 use std::sync::Arc;
+
+const HREF: &str = "/high-availability";
+
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route(HREF, get(show))
+        .route("/high-availability/log", get(log))
+        .route("/high-availability/{verb}", get(confirm).post(begin))
+}
 
 /// Changes of the active node shown, newest first.
 const HISTORY: usize = 10;
@@ -89,6 +108,12 @@ pub struct NodeView {
     /// What of the newest entries it lacks, and its lags.
     pub replication: String,
     pub contact: String,
+}
+
+impl NodeView {
+    pub fn active(&self) -> bool {
+        self.heading == "Active Server"
+    }
 }
 
 /// The nodes in the order of the page: the active server, standby servers, witnesses.
@@ -184,17 +209,20 @@ struct AvailabilityPage {
     vip: String,
     holder: String,
     nodes: Vec<NodeView>,
+    drawing: Cluster,
+    timeline: Option<Timeline>,
     history: Vec<Change>,
     failed: Vec<(Time, FailedAction)>,
+    /// What became of the last work that somebody began here.
+    work: Option<String>,
+    verbs: Vec<(&'static str, &'static str)>,
 }
 
-pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
-    if viewer.retired {
-        return see_other("/");
-    }
+async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
     let status = app.context.cluster.status().await;
-    let state = app.context.ledger.state();
+    let state = app.state();
     let name = |id| state.member(id).map_or_else(|| format!("node {id}"), |m| m.name.clone());
+    let changes: Vec<_> = state.role_changes().map(|r| (r.at, name(r.node_id), r.cause.clone())).collect();
     let mut history: Vec<_> = state.role_changes().collect();
     history.reverse();
     history.truncate(HISTORY);
@@ -204,19 +232,141 @@ pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<View
         cause: r.cause.clone(),
         term: r.term,
     };
+    let (nodes, vip) = (nodes(&status), status.vip.addresses.join(", "));
+    let holder = status.vip.holder.clone().unwrap_or_else(|| "nobody".into());
+    let shell = Shell::new(&state, &viewer, HREF, "High Availability").noting(&uri);
     let template = AvailabilityPage {
-        shell: Shell::new(&state, &viewer, "/high-availability", "High Availability"),
+        shell: shell.beside(Aside::of(&app, &viewer, &state).await),
         headline: Headline::of(&status),
         verdict: status.verdict.clone(),
         standalone: status.cluster == ClusterState::Standalone,
         connection: connection(status.heartbeat),
-        vip: status.vip.addresses.join(", "),
-        holder: status.vip.holder.clone().unwrap_or_else(|| "nobody".into()),
-        nodes: nodes(&status),
+        drawing: Cluster::of(&nodes, &vip, &holder),
+        timeline: Timeline::of(&changes, (app.context.clock)()),
+        vip,
+        holder,
+        nodes,
         history: history.into_iter().map(change).collect(),
         failed: status.failed_actions.iter().rev().take(FAILED).map(|f| (Time(f.at), f.clone())).collect(),
+        work: app.work.lock().clone(),
+        verbs: if may(&viewer, &state) { VERBS.map(|(word, text, _)| (word, text)).to_vec() } else { Vec::new() },
     };
     page(StatusCode::OK, &template)
+}
+
+fn may(viewer: &Viewer, state: &State) -> bool {
+    viewer.may(Action::ManageCluster, Place::Server, state)
+}
+
+#[derive(Template)]
+#[template(path = "availability_log.html")]
+struct LogPage {
+    shell: Shell,
+    list: List<EventRow>,
+}
+
+/// What happened to the cluster.
+async fn log(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    let state = app.state();
+    let asked = Asked::read(&uri);
+    let found = |e: &&Event| e.account.is_none() && asked.matches([e.message.as_str(), &e.kind, &e.actor]);
+    let events: Vec<_> = state.events(0).filter(found).collect();
+    let shell = Shell::new(&state, &viewer, HREF, "High Availability").beside(Aside::of(&app, &viewer, &state).await);
+    let list = asked.page(|| events.iter().rev(), |e| EventRow::of(&state, e));
+    page(StatusCode::OK, &LogPage { shell, list })
+}
+
+/// Planned changes: word, button, and what they mean.
+const VERBS: [(&str, &str, &[&str]); 3] = [
+    (
+        "switchover",
+        "Switch over",
+        &[
+            "The standby takes the virtual address and serves; the node that is active now becomes standby.",
+            "Products wait some hundredths of a second. Nobody registers again, and your session goes on.",
+            "If the standby is not fit to serve, nothing is changed.",
+        ],
+    ),
+    (
+        "drill",
+        "Rehearse a failover",
+        &[
+            "The service goes to the standby and comes back to this node; the replicas are compared afterwards.",
+            "Products wait twice some hundredths of a second.",
+        ],
+    ),
+    (
+        "stop",
+        "Stop the cluster here",
+        &[
+            "The node that is active now hands over and takes no part any more, until somebody runs `licraft ha start` on it. It \
+             stays stopped over a restart.",
+            "Until then one failure less is tolerated: with two data nodes, nobody stands by.",
+            "If nobody can take over, nothing is changed.",
+        ],
+    ),
+];
+
+async fn confirm(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, Path(word): Path<String>) -> Response {
+    let state = app.state();
+    let Some((_, text, says)) = VERBS.iter().find(|(known, ..)| *known == word) else {
+        return super::not_found().await;
+    };
+    if let Err(error) = viewer.require(Action::ManageCluster, Place::Server, &state) {
+        return failed(&app, &viewer, error, HREF, HREF);
+    }
+    Confirm {
+        shell: Shell::new(&state, &viewer, HREF, text),
+        says: says.iter().map(|sentence| (*sentence).to_owned()).collect(),
+        button: text,
+        reason: None,
+        fields: Vec::new(),
+        back: HREF.into(),
+    }
+    .page()
+}
+
+/// Begins the work and shows the page at once: whoever is active afterwards answers there.
+async fn begin(Of(app): Of<Arc<App>>, Path(word): Path<String>, Posted { viewer, .. }: Posted) -> Response {
+    if let Err(error) = viewer.require(Action::ManageCluster, Place::Server, &app.state()) {
+        return failed(&app, &viewer, error, HREF, HREF);
+    }
+    if !VERBS.iter().any(|(known, ..)| *known == word) {
+        return super::not_found().await;
+    }
+    tracing::info!(user = viewer.user.name, word, "begun from the pages");
+    *app.work.lock() = None;
+    tokio::spawn(async move {
+        let result = work(&app, &word).await;
+        let said = match result {
+            Ok(said) => said,
+            Err(error) => format!("It was not done: {error}. {} {}", error.why, error.hint),
+        };
+        *app.work.lock() = Some(said.trim_end().to_owned());
+    });
+    Done::WorkBegun.at(HREF)
+}
+
+async fn work(app: &App, word: &str) -> Result<String, AdminError> {
+    let cluster = &app.context.cluster;
+    let (progress, _told) = Progress::channel();
+    match word {
+        "switchover" => {
+            let report = cluster.switchover(Switchover { to: None, dry_run: false }, progress).await?;
+            Ok(report.map_or_else(String::new, |r| {
+                format!("{} took over from {}: {} ms without service.", r.to, r.from, r.gap_ms)
+            }))
+        }
+        "drill" => {
+            let r = cluster.drill(progress).await?;
+            Ok(format!(
+                "The rehearsal went well: {} ms without service on the way to {}, {} ms on the way back, {} equal replicas.",
+                r.there_ms, r.other, r.back_ms, r.digests
+            ))
+        }
+        "stop" => cluster.stop(false, progress).await.map(|()| "The cluster is stopped on this node.".into()),
+        _ => Err(AdminError::new(Kind::NotFound, "there is no such work")),
+    }
 }
 
 const fn connection(heartbeat: Heartbeat) -> Badge {

@@ -5,23 +5,24 @@ use crate::gui::list::{Asked, List};
 use crate::gui::view::{Badge, Shell, Time, Viewer, page, severity};
 use crate::license::{Event, State};
 use askama::Template;
-use axum::Extension;
 use axum::extract;
 use axum::response::Response;
+use axum::routing::get;
+use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use std::sync::Arc;
 
-struct EventRow {
-    at: Time,
-    severity: Badge,
-    account: String,
-    kind: String,
-    message: String,
-    actor: String,
+pub struct EventRow {
+    pub at: Time,
+    pub severity: Badge,
+    pub account: String,
+    pub kind: String,
+    pub message: String,
+    pub actor: String,
 }
 
 impl EventRow {
-    fn of(state: &State, event: &Event) -> Self {
+    pub fn of(state: &State, event: &Event) -> Self {
         Self {
             at: Time(event.at),
             severity: severity(event.severity),
@@ -44,15 +45,20 @@ struct EventsPage {
     list: List<EventRow>,
 }
 
-pub async fn show(
+pub fn routes() -> Router<Arc<App>> {
+    Router::new().route("/event-log", get(show))
+}
+
+async fn show(
     extract::State(app): extract::State<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
     uri: Uri,
 ) -> Response {
     let state = app.context.ledger.state();
     let asked = Asked::read(&uri);
+    let seen = |e: &&Event| viewer.sees_event(e, &state);
     let found = |e: &&Event| asked.matches([account(&state, e), &e.kind, &e.message, &e.actor]);
-    let events: Vec<_> = state.events(0).filter(found).collect();
+    let events: Vec<_> = state.events(0).filter(seen).filter(found).collect();
     let list = asked.page(|| events.iter().rev(), |e| EventRow::of(&state, e));
     page(StatusCode::OK, &EventsPage { shell: Shell::new(&state, &viewer, "/event-log", "Event Log"), list })
 }

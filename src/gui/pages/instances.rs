@@ -1,18 +1,39 @@
-//! Product instances: every registered device or program.
+//! Product instances: every registered device or program, and everything about one.
 
-use super::problem;
+use super::events::EventRow;
+use super::inventory;
+use crate::admin::{AdminError, Kind};
 use crate::gui::App;
+use crate::gui::act::{Confirm, Done, Posted, called, failed, finish};
+use crate::gui::form::{Form, query};
 use crate::gui::list::{Asked, List};
-use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, page};
-use crate::license::{Instance, State};
+use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
+use crate::license::{Action, Event, Instance, InstanceId, Place, State, VirtualAccountId};
+use crate::proto::admin::instances_server::Instances;
+use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use askama::Template;
-use axum::Extension;
-use axum::extract;
+use axum::extract::{Path, State as Of};
 use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use std::sync::Arc;
 
+const HREF: &str = "/product-instances";
+/// Events of an instance on its page, newest first.
+const EVENTS: usize = 20;
+
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route(HREF, get(show))
+        .route("/product-instances/remove", get(confirm_several).post(remove_several))
+        .route("/product-instances/{id}", get(instance))
+        .route("/product-instances/{id}/transfer", post(transfer))
+        .route("/product-instances/{id}/remove", get(confirm).post(remove))
+}
+
 struct InstanceRow {
+    id: u64,
     name: String,
     /// The device identity, where the name is the host's.
     udi: String,
@@ -33,6 +54,7 @@ impl InstanceRow {
         let name = instance.name();
         let udi = format!("UDI_PID:{};UDI_SN:{};", instance.udi.pid, instance.udi.sn);
         Self {
+            id: instance.id.0,
             udi: if name == udi { String::new() } else { udi },
             name,
             product_type: instance.product_type.to_string(),
@@ -59,25 +81,216 @@ fn matches(state: &State, asked: &Asked, i: &Instance) -> bool {
 #[template(path = "instances.html")]
 struct InstancesPage {
     shell: Shell,
+    vas: Vec<(u64, String)>,
+    may_remove: bool,
     list: List<InstanceRow>,
 }
 
-pub async fn show(
-    extract::State(app): extract::State<Arc<App>>,
-    Extension(viewer): Extension<Viewer>,
-    uri: Uri,
-) -> Response {
-    let state = app.context.ledger.state();
+async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    let state = app.state();
     // A search may look at a million instances: not on a thread that serves.
     let rendered = tokio::task::spawn_blocking(move || {
         let asked = Asked::read(&uri);
-        let found = || state.instances(None).filter(|i| matches(&state, &asked, i));
-        let list = asked.page(found, |i| InstanceRow::of(&state, i));
-        let shell = Shell::new(&state, &viewer, "/product-instances", "Product Instances");
-        page(StatusCode::OK, &InstancesPage { shell, list })
+        let (vas, only) = inventory::filter(&state, &viewer, &uri);
+        let seen: Vec<VirtualAccountId> = match only {
+            Some(va) => vec![va],
+            None => viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect(),
+        };
+        let instances = || seen.iter().flat_map(|va| state.instances_of(*va, None));
+        let list = asked.page(|| instances().filter(|i| matches(&state, &asked, i)), |i| InstanceRow::of(&state, i));
+        let may_remove = seen.iter().any(|va| viewer.may(Action::ManageInstances, Place::VirtualAccount(*va), &state));
+        let shell = Shell::new(&state, &viewer, HREF, "Product Instances").noting(&uri);
+        page(StatusCode::OK, &InstancesPage { shell, vas, may_remove, list })
     });
-    rendered.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "the product instances could not be listed");
-        problem(StatusCode::INTERNAL_SERVER_ERROR, "The list could not be made", "The node's log says why.")
-    })
+    rendered.await.unwrap_or_else(|error| server_failed(&error))
+}
+
+struct Use {
+    license: u64,
+    name: String,
+    tag: String,
+    count: u64,
+    status: Badge,
+}
+
+#[derive(Template)]
+#[template(path = "instance.html")]
+struct InstancePage {
+    shell: Shell,
+    row: InstanceRow,
+    pid: String,
+    sn: String,
+    licenses: Vec<Use>,
+    next_contact: MaybeTime,
+    authorized_until: MaybeTime,
+    enforce_from: MaybeTime,
+    released: Time,
+    export_controlled: bool,
+    serial: String,
+    certificate_from: Time,
+    certificate_until: Time,
+    events: Vec<EventRow>,
+    may: bool,
+    elsewhere: Vec<String>,
+}
+
+async fn instance(
+    Of(app): Of<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    Path(id): Path<u64>,
+    uri: Uri,
+) -> Response {
+    let state = app.state();
+    let instance = match find(&state, &viewer, id, Action::Look) {
+        Ok(instance) => instance,
+        Err(error) => return failed(&app, &viewer, error, HREF, HREF),
+    };
+    let authorization = state.authorization(instance.id);
+    let uses =
+        authorization.iter().flat_map(|a| &a.licenses).zip(instance.usage.iter()).map(|(license, (id, _))| Use {
+            license: id.0,
+            name: license.name.clone(),
+            tag: license.tag.clone(),
+            count: license.count,
+            status: match license.in_compliance {
+                true => Badge(Tone::Good, "In Compliance"),
+                false => Badge(Tone::Bad, "Out of Compliance"),
+            },
+        });
+    let account = state.virtual_account(instance.va).map(|va| va.account);
+    let others =
+        account.into_iter().flat_map(|account| state.virtual_accounts(account)).filter(|va| va.id != instance.va);
+    let certificate = &instance.certificate;
+    let template = InstancePage {
+        shell: Shell::new(&state, &viewer, HREF, "Product Instance").noting(&uri),
+        row: InstanceRow::of(&state, instance),
+        pid: instance.udi.pid.clone(),
+        sn: instance.udi.sn.clone(),
+        licenses: uses.collect(),
+        next_contact: MaybeTime(authorization.as_ref().map(|a| a.next_contact)),
+        authorized_until: MaybeTime(instance.authorized_until),
+        enforce_from: MaybeTime(authorization.as_ref().and_then(|a| a.enforce_from)),
+        released: Time(instance.lapses_at()),
+        export_controlled: instance.export_controlled,
+        serial: hex::encode(certificate.serial),
+        certificate_from: Time(certificate.not_before),
+        certificate_until: Time(certificate.not_after),
+        events: events(&state, &viewer, instance),
+        may: viewer.may(Action::ManageInstances, Place::VirtualAccount(instance.va), &state),
+        elsewhere: others.map(|va| va.name.clone()).collect(),
+    };
+    page(StatusCode::OK, &template)
+}
+
+/// What happened to an instance, as far as events name it.
+fn events(state: &State, viewer: &Viewer, instance: &Instance) -> Vec<EventRow> {
+    let (by, named) = (format!("instance {}", instance.id), format!("(instance {})", instance.id));
+    let mine = |e: &&Event| viewer.sees_event(e, state) && (e.actor == by || e.message.contains(&named));
+    let mut events: Vec<_> = state.events(0).filter(mine).collect();
+    events.reverse();
+    events.truncate(EVENTS);
+    events.into_iter().map(|e| EventRow::of(state, e)).collect()
+}
+
+fn find<'a>(state: &'a State, viewer: &Viewer, id: u64, action: Action) -> Result<&'a Instance, AdminError> {
+    let instance = state.instance(InstanceId(id)).filter(|i| viewer.sees_instance(i, state));
+    let instance = instance.ok_or_else(|| {
+        AdminError::new(Kind::NotFound, "there is no such product instance here")
+            .hint("it may have been removed; the page Product Instances has all")
+    })?;
+    viewer.require(action, Place::VirtualAccount(instance.va), state)?;
+    Ok(instance)
+}
+
+fn named(id: u64) -> InstanceRef {
+    InstanceRef { account: String::new(), instance: id.to_string() }
+}
+
+async fn transfer(Of(app): Of<Arc<App>>, Path(id): Path<u64>, Posted { viewer, form }: Posted) -> Response {
+    let result = async {
+        find(&app.state(), &viewer, id, Action::ManageInstances)?;
+        let asked =
+            TransferInstanceRequest { instance: Some(named(id)), to_virtual_account: form.get("to").to_string() };
+        called(Instances::transfer(&app.context.service, viewer.ask(&form, asked)).await).map(drop)
+    };
+    let back = format!("/product-instances/{id}");
+    finish(&app, &viewer, result.await, Done::InstanceTransferred, HREF, &back)
+}
+
+async fn confirm(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, Path(id): Path<u64>) -> Response {
+    let state = app.state();
+    let instance = match find(&state, &viewer, id, Action::ManageInstances) {
+        Ok(instance) => instance,
+        Err(error) => return failed(&app, &viewer, error, HREF, HREF),
+    };
+    Confirm {
+        shell: Shell::new(&state, &viewer, HREF, "Remove product instance"),
+        says: vec![
+            format!("{} is removed, and its licenses are free at once.", instance.name()),
+            "The product itself learns it at its next contact, and has to register again with a token.".into(),
+        ],
+        button: "Remove",
+        reason: None,
+        fields: Vec::new(),
+        back: format!("/product-instances/{id}"),
+    }
+    .page()
+}
+
+async fn remove(Of(app): Of<Arc<App>>, Path(id): Path<u64>, Posted { viewer, form }: Posted) -> Response {
+    match remove_one(&app, &viewer, &form, id).await {
+        Ok(()) => Done::InstanceRemoved.at(HREF),
+        Err(error) => failed(&app, &viewer, error, HREF, &format!("/product-instances/{id}")),
+    }
+}
+
+async fn remove_one(app: &App, viewer: &Viewer, form: &Form, id: u64) -> Result<(), AdminError> {
+    find(&app.state(), viewer, id, Action::ManageInstances)?;
+    called(Instances::remove(&app.context.service, viewer.ask(form, named(id))).await).map(drop)
+}
+
+/// Several that were ticked in the list.
+async fn confirm_several(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    let state = app.state();
+    let ticked: Vec<u64> = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .filter(|(name, _)| name == "id")
+        .filter_map(|(_, id)| id.parse().ok())
+        .collect();
+    let may = |id: &&u64| find(&state, &viewer, **id, Action::ManageInstances).is_ok();
+    let ids: Vec<u64> = ticked.iter().filter(may).copied().collect();
+    if ids.is_empty() {
+        let error =
+            AdminError::new(Kind::Invalid, "no product instance was ticked").hint("go back and tick those to remove");
+        return failed(&app, &viewer, error, HREF, HREF);
+    }
+    let names = ids.iter().filter_map(|id| state.instance(InstanceId(*id))).map(|i| i.name()).collect::<Vec<_>>();
+    Confirm {
+        shell: Shell::new(&state, &viewer, HREF, "Remove product instances"),
+        says: vec![
+            format!("These are removed, and their licenses are free at once: {}.", names.join(", ")),
+            "The products learn it at their next contact, and have to register again with a token.".into(),
+        ],
+        button: "Remove",
+        reason: None,
+        fields: ids.iter().map(|id| ("id", id.to_string())).collect(),
+        back: match query(&uri, "va").parse::<u64>() {
+            Ok(va) => format!("{HREF}?va={va}"),
+            Err(_) => HREF.into(),
+        },
+    }
+    .page()
+}
+
+async fn remove_several(Of(app): Of<Arc<App>>, Posted { viewer, form }: Posted) -> Response {
+    for id in form.all("id") {
+        let Ok(id) = id.parse() else { continue };
+        // Each is a change of its own: one name for all would carry out the first alone.
+        if let Err(error) = remove_one(&app, &viewer, &Form::default(), id).await {
+            // One that is gone already is as wanted.
+            if error.kind != Kind::NotFound {
+                return failed(&app, &viewer, error, HREF, HREF);
+            }
+        }
+    }
+    Done::InstancesRemoved.at(HREF)
 }

@@ -1,20 +1,41 @@
-//! Licenses: what each virtual account has and uses of each.
+//! Licenses: what each virtual account has and uses of each, and everything about one.
 
+use super::inventory;
+use crate::admin::{AdminError, Kind};
 use crate::gui::App;
+use crate::gui::act::{Done, Entered, Posted, called, failed};
+use crate::gui::form::Form;
 use crate::gui::list::{Asked, List};
-use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, page};
-use crate::license::{Account, Billing, License, Pool, State, VirtualAccount};
+use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
+use crate::license::{Account, Action, Billing, License, LicenseId, Loan, Place, Pool, State, Term, VirtualAccount};
+use crate::proto::admin::TransferLicenseRequest;
+use crate::proto::admin::licenses_server::Licenses;
 use askama::Template;
-use axum::Extension;
-use axum::extract;
-use axum::response::Response;
+use axum::extract::{Path, State as Of};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use http::{StatusCode, Uri};
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+const HREF: &str = "/licenses";
 /// What an administrator of the incumbent searches for.
 const INSUFFICIENT: &str = "Insufficient Licenses";
+/// Product instances named on the page of a license, those that use most.
+const USERS: usize = 20;
+
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route(HREF, get(show))
+        .route("/licenses.csv", get(csv))
+        .route("/licenses/{id}", get(license))
+        .route("/licenses/{id}/transfer", post(transfer))
+}
 
 struct LicenseRow {
+    id: u64,
     name: String,
     tag: String,
     account: String,
@@ -40,7 +61,8 @@ impl LicenseRow {
     fn of(found: &Found<'_>) -> Self {
         let Found { account, va, license, pool } = found;
         Self {
-            name: if license.name.is_empty() { license.tag.clone() } else { license.name.clone() },
+            id: license.id.0,
+            name: name(license),
             tag: license.tag.clone(),
             account: account.name.clone(),
             virtual_account: va.name.clone(),
@@ -55,6 +77,10 @@ impl LicenseRow {
     }
 }
 
+fn name(license: &License) -> String {
+    if license.name.is_empty() { license.tag.clone() } else { license.name.clone() }
+}
+
 /// How the terms in force are paid for.
 fn billing(pool: &Pool) -> &'static str {
     let has = |billing| pool.terms.iter().any(|t| t.in_force(pool.evaluated) && t.billing == billing);
@@ -66,21 +92,40 @@ fn billing(pool: &Pool) -> &'static str {
     }
 }
 
-/// The pools that match, by license name.
-fn found<'a>(state: &'a State, asked: &Asked) -> Vec<Found<'a>> {
+/// The pools that match and are this person's, as they are to be sorted.
+fn found<'a>(
+    state: &'a State,
+    viewer: &Viewer,
+    asked: &Asked,
+    only: Option<crate::license::VirtualAccountId>,
+) -> Vec<Found<'a>> {
     let mut all = Vec::new();
-    for account in state.accounts() {
-        for va in state.virtual_accounts(account.id) {
-            for pool in state.pools(va.id) {
-                let Some(license) = state.license(pool.license) else { continue };
-                let alert = if pool.balance() < 0 { INSUFFICIENT } else { "" };
-                if asked.matches([license.name.as_str(), &license.tag, &account.name, &va.name, alert]) {
-                    all.push(Found { account, va, license, pool });
-                }
+    let vas = viewer.virtual_accounts(state).into_iter().filter(|(_, va)| only.is_none_or(|id| va.id == id));
+    for (account, va) in vas {
+        for pool in state.pools(va.id) {
+            let Some(license) = state.license(pool.license) else { continue };
+            let alert = if pool.balance() < 0 { INSUFFICIENT } else { "" };
+            if asked.matches([license.name.as_str(), &license.tag, &account.name, &va.name, alert]) {
+                all.push(Found { account, va, license, pool });
             }
         }
     }
     all.sort_by_key(|f| (&f.license.name, &f.license.tag, &f.account.name, &f.va.name));
+    let (column, largest_first) = asked.sort();
+    let by = |compare: fn(&Found<'_>, &Found<'_>) -> Ordering, all: &mut Vec<Found<'_>>| {
+        // Stable: by name within.
+        all.sort_by(|a, b| if largest_first { compare(b, a) } else { compare(a, b) });
+    };
+    match column {
+        "license" => by(|a, b| (&a.license.name, &a.license.tag).cmp(&(&b.license.name, &b.license.tag)), &mut all),
+        "account" => by(|a, b| (&a.account.name, &a.va.name).cmp(&(&b.account.name, &b.va.name)), &mut all),
+        "billing" => by(|a, b| billing(a.pool).cmp(billing(b.pool)), &mut all),
+        "purchased" => by(|a, b| a.pool.purchased.cmp(&b.pool.purchased), &mut all),
+        "in-use" => by(|a, b| a.pool.in_use.cmp(&b.pool.in_use), &mut all),
+        "substitution" => by(|a, b| a.pool.substitution.cmp(&b.pool.substitution), &mut all),
+        "balance" => by(|a, b| a.pool.balance().cmp(&b.pool.balance()), &mut all),
+        _ => {}
+    }
     all
 }
 
@@ -88,17 +133,220 @@ fn found<'a>(state: &'a State, asked: &Asked) -> Vec<Found<'a>> {
 #[template(path = "licenses.html")]
 struct LicensesPage {
     shell: Shell,
+    vas: Vec<(u64, String)>,
     list: List<LicenseRow>,
 }
 
-pub async fn show(
-    extract::State(app): extract::State<Arc<App>>,
+async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    let state = app.state();
+    let asked = Asked::read(&uri);
+    let (vas, only) = inventory::filter(&state, &viewer, &uri);
+    let all = found(&state, &viewer, &asked, only);
+    let list = asked.page(|| all.iter(), LicenseRow::of);
+    page(StatusCode::OK, &LicensesPage { shell: Shell::new(&state, &viewer, HREF, "Licenses").noting(&uri), vas, list })
+}
+
+/// All that the list shows, as a table for a spreadsheet (RFC 4180).
+async fn csv(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    let state = app.state();
+    let (asked, (_, only)) = (Asked::read(&uri), inventory::filter(&state, &viewer, &uri));
+    let mut text =
+        String::from("License,Tag,Account,Virtual Account,Billing,Purchased,In Use,Substitution,Balance,Alerts\r\n");
+    for row in found(&state, &viewer, &asked, only).iter().map(LicenseRow::of) {
+        let alert = row.alert.map_or("", |badge| badge.1);
+        let billing = if row.billing == "\u{2013}" { "" } else { row.billing };
+        let texts = [&row.name, &row.tag, &row.account, &row.virtual_account].map(|text| field(text));
+        let numbers = format!("{},{},{},{}", row.purchased, row.in_use, row.substitution, row.balance);
+        text.push_str(&format!("{},{},{numbers},{alert}\r\n", texts.join(","), field(billing)));
+    }
+    let headers =
+        [(CONTENT_TYPE, "text/csv; charset=utf-8"), (CONTENT_DISPOSITION, "attachment; filename=\"licenses.csv\"")];
+    (headers, text).into_response()
+}
+
+/// A text as a field. One that a spreadsheet would take for a formula is led by an apostrophe.
+fn field(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains(['"', ',', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+struct TermRow {
+    va: String,
+    quantity: u64,
+    start: Time,
+    end: MaybeTime,
+    billing: &'static str,
+    state: Badge,
+}
+
+impl TermRow {
+    fn of(va: &VirtualAccount, term: &Term, state: &State) -> Self {
+        let badge = match term.end {
+            Some(end) if end <= state.now() => Badge(Tone::Plain, "Ended"),
+            _ if state.now() < term.start => Badge(Tone::Plain, "To come"),
+            _ => Badge(Tone::Good, "In force"),
+        };
+        let billing = if term.billing == Billing::Usage { "Usage" } else { "Prepaid" };
+        Self {
+            va: va.name.clone(),
+            quantity: term.quantity,
+            start: Time(term.start),
+            end: MaybeTime(term.end),
+            billing,
+            state: badge,
+        }
+    }
+}
+
+/// So many of one license stand in for another one.
+struct LoanRow {
+    va: String,
+    from: String,
+    to: String,
+    count: u64,
+}
+
+#[derive(Template)]
+#[template(path = "license.html")]
+struct LicensePage {
+    shell: Shell,
+    id: u64,
+    name: String,
+    tag: String,
+    account: String,
+    export_controlled: bool,
+    pools: Vec<LicenseRow>,
+    bars: Vec<super::drawing::Bar>,
+    terms: Vec<TermRow>,
+    loans: Vec<LoanRow>,
+    users: Vec<(u64, String, String, u64)>,
+    more_users: usize,
+    may_transfer: bool,
+    vas: Vec<String>,
+    entered: Entered,
+}
+
+async fn license(
+    Of(app): Of<Arc<App>>,
     Extension(viewer): Extension<Viewer>,
+    Path(id): Path<u64>,
     uri: Uri,
 ) -> Response {
-    let state = app.context.ledger.state();
-    let asked = Asked::read(&uri);
-    let all = found(&state, &asked);
-    let list = asked.page(|| all.iter(), LicenseRow::of);
-    page(StatusCode::OK, &LicensesPage { shell: Shell::new(&state, &viewer, "/licenses", "Licenses"), list })
+    page_of(app, viewer, uri, id, Entered::default()).await
+}
+
+async fn page_of(app: Arc<App>, viewer: Viewer, uri: Uri, id: u64, entered: Entered) -> Response {
+    // It looks at all instances of its virtual accounts: not on a thread that serves.
+    let rendered = tokio::task::spawn_blocking(move || {
+        let state = app.state();
+        match LicensePage::of(&state, &viewer, &uri, id, entered) {
+            Ok(template) => page(template.entered.status(), &template),
+            Err(error) => failed(&app, &viewer, error, HREF, HREF),
+        }
+    });
+    rendered.await.unwrap_or_else(|error| server_failed(&error))
+}
+
+impl LicensePage {
+    fn of(state: &State, viewer: &Viewer, uri: &Uri, id: u64, entered: Entered) -> Result<Self, AdminError> {
+        let missing =
+            || AdminError::new(Kind::NotFound, "there is no such license here").hint("the page Licenses has all");
+        let license = state.license(LicenseId(id)).ok_or_else(missing)?;
+        let vas: Vec<_> =
+            viewer.virtual_accounts(state).into_iter().filter(|(account, _)| account.id == license.account).collect();
+        let Some((account, _)) = vas.first().copied() else { return Err(missing()) };
+        let pools: Vec<_> = vas
+            .iter()
+            .filter_map(|(account, va)| Some(Found { account, va, license, pool: state.pool(va.id, license.id)? }))
+            .collect();
+        let terms = pools.iter().flat_map(|f| f.pool.terms.iter().map(|term| TermRow::of(f.va, term, state)));
+        let loans = vas.iter().flat_map(|(_, va)| {
+            let mine = |loan: &Loan| loan.from == license.id || loan.to == license.id;
+            state
+                .loans(va.id, license.id)
+                .into_iter()
+                .filter(mine)
+                .map(|loan| LoanRow {
+                    va: va.name.clone(),
+                    from: state.license(loan.from).map(name).unwrap_or_default(),
+                    to: state.license(loan.to).map(name).unwrap_or_default(),
+                    count: loan.count,
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut users = users(state, &vas, license.id);
+        let more_users = users.len().saturating_sub(USERS);
+        users.truncate(USERS);
+        let may_transfer = viewer.may(Action::ManageLicenses, Place::Account(account.id), state);
+        Ok(Self {
+            shell: Shell::new(state, viewer, HREF, "License").noting(uri),
+            id,
+            name: name(license),
+            tag: license.tag.clone(),
+            account: account.name.clone(),
+            export_controlled: license.export_controlled,
+            bars: pools.iter().map(|f| super::drawing::Bar::of(f.va, f.pool)).collect(),
+            terms: terms.collect(),
+            loans: loans.collect(),
+            users,
+            more_users,
+            may_transfer,
+            vas: vas.iter().map(|(_, va)| va.name.clone()).collect(),
+            pools: pools.iter().map(LicenseRow::of).collect(),
+            entered,
+        })
+    }
+}
+
+/// Who uses it, those that use most first: id, name, virtual account and count.
+fn users(state: &State, vas: &[(&Account, &VirtualAccount)], license: LicenseId) -> Vec<(u64, String, String, u64)> {
+    let mut users = Vec::new();
+    for (_, va) in vas {
+        if state.pool(va.id, license).is_none_or(|pool| pool.in_use == 0) {
+            continue;
+        }
+        for instance in state.instances_of(va.id, None) {
+            let count = instance.usage.iter().find(|(used, _)| *used == license).map_or(0, |(_, count)| *count);
+            if count > 0 {
+                users.push((instance, va, count));
+            }
+        }
+    }
+    users.sort_by_key(|(instance, _, count)| (std::cmp::Reverse(*count), instance.id));
+    users.into_iter().map(|(i, va, count)| (i.id.0, i.name(), va.name.clone(), count)).collect()
+}
+
+async fn transfer(Of(app): Of<Arc<App>>, Path(id): Path<u64>, uri: Uri, Posted { viewer, form }: Posted) -> Response {
+    match carry_out(&app, &viewer, &form, id).await {
+        Ok(()) => Done::LicenseTransferred.at(&format!("/licenses/{id}")),
+        Err(error) => page_of(app, viewer, uri, id, Entered::refused(form, error)).await,
+    }
+}
+
+async fn carry_out(app: &App, viewer: &Viewer, form: &Form, id: u64) -> Result<(), AdminError> {
+    let state = app.state();
+    let license = state.license(LicenseId(id));
+    let license = license.ok_or_else(|| AdminError::new(Kind::NotFound, "there is no such license here"))?;
+    viewer.require(Action::ManageLicenses, Place::Account(license.account), &state)?;
+    let asked = TransferLicenseRequest {
+        account: format!("#{}", license.account),
+        license: format!("#{id}"),
+        from: form.get("from").to_string(),
+        to: form.get("to").to_string(),
+        quantity: form.number("quantity", "the quantity")?.unwrap_or_default(),
+    };
+    called(Licenses::transfer(&app.context.service, viewer.ask(form, asked)).await).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_a_table_is_a_text_and_no_formula() {
+        assert_eq!(field("Base"), "Base");
+        assert_eq!(field("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(field("=1+1"), "'=1+1");
+    }
 }

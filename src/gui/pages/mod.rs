@@ -1,28 +1,57 @@
-//! The pages themselves: each reads the state once and renders it.
+//! The pages themselves: each reads the state once and renders it, and makes the changes that its forms ask for.
 
 mod accounts;
+mod administration;
 mod alerts;
+mod api_toolkit;
 mod availability;
+mod drawing;
 mod events;
 mod instances;
+mod inventory;
 mod licenses;
+mod network;
 mod overview;
+mod security;
+mod settings;
 mod standby;
+mod support;
+mod synchronization;
+mod users;
 
-pub use accounts::show as accounts;
-pub use alerts::show as alerts;
-pub use availability::show as availability;
-pub use events::show as events;
-pub use instances::show as instances;
-pub use licenses::show as licenses;
-pub use overview::show as overview;
+pub use availability::Headline;
 pub use standby::show as standby;
 
+use super::App;
 use super::assets::Assets;
 use super::view::page;
 use askama::Template;
+use axum::Router;
 use axum::response::Response;
+use axum::routing::get;
 use http::StatusCode;
+use std::sync::Arc;
+
+/// The pages of people who are signed in.
+pub fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/administration", get(administration::show))
+        .route("/network", get(network::show))
+        .route("/support", get(support::show).post(support::check))
+        .merge(accounts::routes())
+        .merge(alerts::routes())
+        .merge(api_toolkit::routes())
+        .merge(availability::routes())
+        .merge(events::routes())
+        .merge(instances::routes())
+        .merge(inventory::routes())
+        .merge(licenses::routes())
+        .merge(security::routes())
+        .merge(settings::routes())
+        .merge(synchronization::routes())
+        .merge(users::routes())
+}
 
 #[derive(Template)]
 #[template(path = "problem.html")]

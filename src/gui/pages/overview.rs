@@ -3,13 +3,13 @@
 use super::alerts::{AlertRow, by_urgency};
 use super::availability::Headline;
 use crate::gui::App;
-use crate::gui::view::{Badge, MaybeTime, Shell, Tone, Viewer, clustered, count_alerts, counted, page};
-use crate::license::{Account, AccountStatus, AlertKind, State};
+use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, clustered, counted, page};
+use crate::license::{Account, AccountStatus, Action, Place, State};
 use askama::Template;
 use axum::Extension;
 use axum::extract;
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use std::sync::Arc;
 
 /// Alerts shown here; the others are one click away.
@@ -21,10 +21,11 @@ struct Compliance {
 }
 
 impl Compliance {
-    /// From the alerts: the state keeps one for each license that a virtual account has too few of, and only then.
-    fn of(state: &State) -> Self {
-        match count_alerts(state, AlertKind::InsufficientLicenses) {
-            0 if state.instance_count() == 0 => {
+    /// From the pools of this person's virtual accounts.
+    fn of(state: &State, viewer: &Viewer, instances: u64) -> Self {
+        let pools = viewer.virtual_accounts(state).into_iter().flat_map(|(_, va)| state.pools(va.id));
+        match pools.filter(|pool| pool.balance() < 0).count() {
+            0 if instances == 0 => {
                 Self { badge: Badge(Tone::Plain, "No use yet"), sentence: "No product instance is registered.".into() }
             }
             0 => {
@@ -35,6 +36,33 @@ impl Compliance {
                 sentence: format!("{} in use beyond what is purchased.", counted(n, "license is", "licenses are")),
             },
         }
+    }
+}
+
+/// The term that ends next.
+struct Expiry {
+    at: Time,
+    quantity: u64,
+    license: String,
+    place: String,
+}
+
+impl Expiry {
+    fn next(state: &State, viewer: &Viewer) -> Option<Self> {
+        let mut next: Option<Self> = None;
+        for (account, va) in viewer.virtual_accounts(state) {
+            for pool in state.pools(va.id) {
+                for term in pool.terms.iter().filter(|term| term.in_force(state.now())) {
+                    let Some(end) = term.end.filter(|end| next.as_ref().is_none_or(|next| *end < next.at.0)) else {
+                        continue;
+                    };
+                    let license = state.license(pool.license).map(|l| l.name.clone()).unwrap_or_default();
+                    let place = format!("{} / {}", account.name, va.name);
+                    next = Some(Self { at: Time(end), quantity: term.quantity, license, place });
+                }
+            }
+        }
+        next
     }
 }
 
@@ -49,13 +77,13 @@ struct Synchronization {
 }
 
 impl Synchronization {
-    fn of(state: &State) -> Self {
-        let bound = |a: &&Account| matches!(a.status, AccountStatus::Active | AccountStatus::Inactive);
-        let last = state.accounts().filter_map(|a| a.sync.last_success).max();
-        let due = state.accounts().filter(bound).filter_map(|a| Some((a.sync.due?, &a.name))).min();
-        let failed = |a: &Account| a.sync.last_failure.as_ref().map(|(_, why)| format!("{}: {why}", a.name));
-        let failures: Vec<_> = state.accounts().filter_map(failed).take(3).collect();
-        let overdue = state.accounts().any(|a| a.sync.overdue);
+    fn of(accounts: &[&Account]) -> Self {
+        let bound = |a: &&&Account| matches!(a.status, AccountStatus::Active | AccountStatus::Inactive);
+        let last = accounts.iter().filter_map(|a| a.sync.last_success).max();
+        let due = accounts.iter().filter(bound).filter_map(|a| Some((a.sync.due?, &a.name))).min();
+        let failed = |a: &&Account| a.sync.last_failure.as_ref().map(|(_, why)| format!("{}: {why}", a.name));
+        let failures: Vec<_> = accounts.iter().filter_map(failed).take(3).collect();
+        let overdue = accounts.iter().any(|a| a.sync.overdue);
         let badge = match last {
             _ if overdue => Badge(Tone::Bad, "Overdue"),
             _ if !failures.is_empty() => Badge(Tone::Warn, "Failed"),
@@ -72,9 +100,12 @@ impl Synchronization {
 struct OverviewPage {
     shell: Shell,
     compliance: Compliance,
-    synchronization: Synchronization,
+    expiry: Option<Expiry>,
+    /// None for somebody who administers no whole account.
+    synchronization: Option<Synchronization>,
     cluster: Headline,
     clustered: bool,
+    may_administer: bool,
     verdict: String,
     accounts: usize,
     instances: u64,
@@ -84,23 +115,31 @@ struct OverviewPage {
     more: usize,
 }
 
-pub async fn show(extract::State(app): extract::State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+pub async fn show(
+    extract::State(app): extract::State<Arc<App>>,
+    Extension(viewer): Extension<Viewer>,
+    uri: Uri,
+) -> Response {
     let status = app.context.cluster.status().await;
-    let state = app.context.ledger.state();
-    let alerts = by_urgency(&state);
+    let state = app.state();
+    let alerts = by_urgency(&state, &viewer);
+    let accounts = viewer.accounts(&state);
+    let instances = viewer.virtual_accounts(&state).iter().map(|(_, va)| va.instances).sum();
     let template = OverviewPage {
-        shell: Shell::new(&state, &viewer, "/", "Overview"),
-        compliance: Compliance::of(&state),
-        synchronization: Synchronization::of(&state),
+        shell: Shell::new(&state, &viewer, "/", "Overview").noting(&uri),
+        compliance: Compliance::of(&state, &viewer, instances),
+        expiry: Expiry::next(&state, &viewer),
+        synchronization: (viewer.whole_server() || !accounts.is_empty()).then(|| Synchronization::of(&accounts)),
         cluster: Headline::of(&status),
         clustered: clustered(&state),
+        may_administer: viewer.may(Action::Look, Place::Server, &state),
         verdict: status.verdict,
-        accounts: state.accounts().count(),
-        instances: state.instance_count(),
+        accounts: accounts.len(),
+        instances,
         server: status.this_node,
         version: status.version,
         more: alerts.len().saturating_sub(SHOWN),
-        alerts: alerts.into_iter().take(SHOWN).map(AlertRow::of).collect(),
+        alerts: alerts.into_iter().take(SHOWN).map(|alert| AlertRow::of(alert, &viewer, &state)).collect(),
     };
     page(StatusCode::OK, &template)
 }

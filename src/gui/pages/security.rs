@@ -1,0 +1,133 @@
+//! Security: the certificate that products see, and the audit log.
+
+use crate::gui::App;
+use crate::gui::act::{Done, Entered, Posted, called};
+use crate::gui::aside::Aside;
+use crate::gui::list::{Asked, List};
+use crate::gui::view::{MaybeTime, Shell, Time, Viewer, page};
+use crate::license::{Action, AuditEntry, Millis, Place};
+use crate::proto::admin::certificates_server::Certificates;
+use crate::proto::admin::settings_server::Settings;
+use crate::proto::admin::{SetSettingRequest, ShowCertificateReply, ShowCertificateRequest};
+use askama::Template;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::{StatusCode, Uri};
+use std::sync::Arc;
+
+const HREF: &str = "/security";
+
+pub fn routes() -> Router<Arc<App>> {
+    Router::new().route(HREF, get(show).post(set_common_name)).route("/security/audit.jsonl", get(export))
+}
+
+struct Entry {
+    seq: u64,
+    at: Time,
+    actor: String,
+    action: String,
+    detail: String,
+}
+
+impl Entry {
+    fn of(entry: &AuditEntry) -> Self {
+        let AuditEntry { seq, at, actor, action, detail, .. } = entry;
+        Self { seq: *seq, at: Time(*at), actor: actor.clone(), action: action.clone(), detail: detail.clone() }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "security.html")]
+struct SecurityPage {
+    shell: Shell,
+    certificate: ShowCertificateReply,
+    until: MaybeTime,
+    /// What another common name would break, to be confirmed.
+    warning: Option<(String, ShowCertificateReply)>,
+    may_set: bool,
+    /// None for somebody who may not read it.
+    audit: Option<List<Entry>>,
+    fault: Option<String>,
+    shortest: u64,
+    entered: Entered,
+}
+
+async fn page_of(
+    app: &App,
+    viewer: &Viewer,
+    uri: &Uri,
+    warning: Option<(String, ShowCertificateReply)>,
+    entered: Entered,
+) -> Response {
+    let state = app.state();
+    let asked = Asked::read(uri);
+    let shown = called(Certificates::show(&app.context.service, viewer.look(ShowCertificateRequest::default())).await);
+    let certificate = shown.unwrap_or_default();
+    let until = Some(Millis(certificate.not_after_ms)).filter(|at| at.0 > 0);
+    let readable = viewer.may(Action::ReadAudit, Place::Server, &state);
+    let audit = readable.then(|| {
+        let found = |e: &&AuditEntry| asked.matches([e.actor.as_str(), &e.action, &e.detail]);
+        let entries: Vec<_> = state.audit(0).filter(found).collect();
+        asked.page(|| entries.iter().rev(), |e| Entry::of(e))
+    });
+    let fault = readable.then(|| AuditEntry::first_fault(state.audit(0), None)).flatten();
+    let template = SecurityPage {
+        shell: Shell::new(&state, viewer, HREF, "Security").noting(uri).beside(Aside::of(app, viewer, &state).await),
+        until: MaybeTime(until),
+        certificate,
+        warning,
+        may_set: viewer.may(Action::ManageSettings, Place::Server, &state),
+        audit,
+        fault: fault.map(|(seq, why)| format!("Entry {seq}: {why}.")),
+        shortest: state.settings().min_password_bytes,
+        entered,
+    };
+    page(template.entered.status(), &template)
+}
+
+async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
+    page_of(&app, &viewer, &uri, None, Entered::default()).await
+}
+
+/// Sets the common name, or first says what that breaks and for whom.
+async fn set_common_name(State(app): State<Arc<App>>, uri: Uri, Posted { viewer, form }: Posted) -> Response {
+    let name = form.get("name").trim().to_owned();
+    let result = async {
+        viewer.require(Action::ManageSettings, Place::Server, &app.state())?;
+        let service = &app.context.service;
+        let look = viewer.look(ShowCertificateRequest { common_name: name.clone() });
+        let breaks = called(Certificates::show(service, look).await)?;
+        if !breaks.lost.is_empty() && breaks.instances > 0 && form.get("confirmed").as_str() != name {
+            return Ok(Some(breaks));
+        }
+        let asked = SetSettingRequest { key: "host-common-name".into(), value: name.clone() };
+        called(Settings::set(service, viewer.ask(&form, asked)).await).map(|_| None)
+    };
+    match result.await {
+        Ok(None) => Done::SettingSet.at(HREF),
+        Ok(Some(breaks)) => page_of(&app, &viewer, &uri, Some((name, breaks)), Entered::default()).await,
+        Err(error) => page_of(&app, &viewer, &uri, None, Entered::refused(form, error)).await,
+    }
+}
+
+/// The audit log as `licraft audit export` writes it.
+async fn export(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+    let state = app.state();
+    if let Err(error) = viewer.require(Action::ReadAudit, Place::Server, &state) {
+        return crate::gui::act::failed(&app, &viewer, error, HREF, HREF);
+    }
+    let line = |e: &AuditEntry| {
+        let at = crate::admin::rfc3339(e.at);
+        let (actor, action, detail, hash) = (&e.actor, &e.action, &e.detail, hex::encode(e.hash));
+        let entry = serde_json::json!({
+            "seq": e.seq, "at_ms": e.at.0, "time": at, "actor": actor, "action": action, "detail": detail, "hash": hash,
+        });
+        format!("{entry}\n")
+    };
+    let text: String = state.audit(0).map(line).collect();
+    let headers = [(CONTENT_TYPE, "application/jsonl"), (CONTENT_DISPOSITION, "attachment; filename=\"audit.jsonl\"")];
+    (StatusCode::OK, headers, text).into_response()
+}
