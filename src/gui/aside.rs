@@ -44,12 +44,17 @@ impl Aside {
     }
 
     pub fn memory(&self) -> String {
-        format!("{} of {}", size(self.load.memory_used), size(self.load.memory_total))
+        portion(self.load.memory_used, self.load.memory_total)
     }
 
     pub fn disk(&self) -> String {
-        format!("{} of {}", size(self.load.disk_used), size(self.load.disk_total))
+        portion(self.load.disk_used, self.load.disk_total)
     }
+}
+
+fn portion(part: u64, whole: u64) -> String {
+    let percent = part.saturating_mul(100).checked_div(whole).unwrap_or(0);
+    format!("{percent} % of {}", size(whole))
 }
 
 /// `Good` is what operators match on.
