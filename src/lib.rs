@@ -13,6 +13,7 @@ pub mod demo;
 pub mod gui;
 pub mod ha;
 pub mod license;
+pub mod listing;
 pub mod node;
 pub mod pki;
 pub mod product;

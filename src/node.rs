@@ -9,6 +9,7 @@ use crate::ha::desk::JoinDesk;
 use crate::ha::running::Served;
 use crate::ha::shared::Shared;
 use crate::ha::supervisor;
+use crate::listing::Lists;
 use crate::pki::tls::{self, NodeTls};
 use crate::product::wall_clock;
 use crate::raft::Ledger;
@@ -106,6 +107,10 @@ fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
 
 /// What the GUI port answers: the pages, and on a node that takes part REST beside them.
 fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pages {
+    let lists = Lists::new(shared.ledger.clone());
+    let current = control.clone();
+    let active = move || current.current().is_some_and(|r| r.replica.guard().serving_until().is_some());
+    tokio::spawn(lists.clone().keep(active));
     let (shared, control) = (Arc::downgrade(shared), control.clone());
     Box::new(move |served: Option<Served>| {
         let Some(shared) = shared.upgrade() else { return axum::Router::new() };
@@ -113,7 +118,8 @@ fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pag
         let serving = Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some()));
         let (ledger, clock) = (shared.ledger.clone(), shared.clock.clone());
         let service = admin::Service::new(admin_parts(&shared, &control));
-        let api = api::ApiContext { service: service.clone(), clock: clock.clone(), serving: serving.clone() };
+        let lists = lists.clone();
+        let api = api::ApiContext { service: service.clone(), lists, clock: clock.clone(), serving: serving.clone() };
         let data_dir = shared.config.data_dir.clone();
         let cluster = control.clone();
         let vip_url = Arc::new(move || vip_url(&shared));

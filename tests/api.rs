@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use licraft::admin::{Route, Service};
 use licraft::api::{ApiContext, router};
 use licraft::license::*;
+use licraft::listing::Lists;
 use licraft::product::listener::Peer;
 use licraft::raft::Ledger;
 use serde_json::{Value, json};
@@ -78,6 +79,7 @@ impl Api {
         let (asked, clock) = (serving.clone(), later.clone());
         let context = ApiContext {
             service: Service::new(node.parts(Route::Here)),
+            lists: Lists::new(node.ledger.clone()),
             clock: Arc::new(move || fake::now().plus(clock.load(Ordering::Relaxed))),
             serving: Arc::new(move || asked.load(Ordering::Relaxed)),
         };
@@ -370,6 +372,94 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     let last = audit.as_array().unwrap().last().unwrap();
     assert_eq!(last["detail"], "central-url=https://central.example.com");
     assert!(last["actor"].as_str().unwrap().starts_with("api client "));
+}
+
+/// Every list has pages, an order, a search and filters of its own, and says what it has not.
+#[test]
+fn lists_are_searched_filtered_sorted_and_cut() {
+    let api = Api::new();
+    let admin = api.token(&["--server", "--role", "system-administrator"]);
+    api.products(&admin, 5);
+    let vas = "/api/v1/accounts/TEST/virtual-accounts";
+    api.post(vas, &admin, &json!({ "name": "Lab" })).ok();
+    let move_some = json!({ "license": "ENH", "from": "Default", "to": "Lab", "quantity": 4 });
+    api.post("/api/v1/accounts/TEST/licenses/transfer", &admin, &move_some).ok();
+    let column = |path: &str, rows: &str, column: &str| -> Vec<String> {
+        let answer = api.get(path, &admin).ok();
+        let rows = if rows.is_empty() { answer } else { answer[rows].clone() };
+        rows.as_array().unwrap().iter().map(|row| row[column].to_string().replace('"', "")).collect()
+    };
+    let test = "/api/v1/accounts/TEST";
+
+    let instances =
+        |query: &str| column(&format!("{test}/product-instances?{query}"), "productInstances", "serialNumber");
+    assert_eq!(instances("sort=name"), ["SN0", "SN1", "SN2", "SN3", "SN4"], "router-0 comes before the devices");
+    assert_eq!(instances("sort=-name&limit=2&offset=1"), ["SN3", "SN2"]);
+    assert_eq!(instances("sort=-lastContact&limit=1"), ["SN4"]);
+    assert_eq!(instances("search=udi_sn:sn3"), ["SN3"]);
+    assert_eq!(instances("search=PRIME&limit=2"), ["SN0", "SN1"]);
+    assert_eq!(instances("status=out-of-compliance&productType=Prime&offset=4"), ["SN4"]);
+    assert!(instances("status=in-compliance").is_empty() && instances("productType=prime").is_empty());
+    assert!(instances("virtualAccount=Lab").is_empty());
+    let page = api.get(&format!("{test}/product-instances?search=sn&limit=1&offset=3"), &admin).ok();
+    assert_eq!(page["totalRecords"], 5);
+    let next = page["next"].as_str().unwrap();
+    assert_eq!(instances(&format!("search=sn&after={next}")), ["SN4"]);
+    let wrong = api.get(&format!("{test}/product-instances?sort=name&after={next}"), &admin).problem(400);
+    assert!(wrong.contains("leave out sort"), "{wrong}");
+
+    let licenses = |query: &str| column(&format!("{test}/licenses?{query}"), "licenses", "virtualAccount");
+    assert_eq!(
+        (licenses("sort=balance"), licenses("sort=-quantity")),
+        (vec!["Default".into(), "Lab".into()], licenses(""))
+    );
+    assert_eq!(
+        (licenses("sort=-balance&limit=1"), licenses("status=in-compliance")),
+        (vec!["Lab".into()], vec!["Lab".into()])
+    );
+    assert_eq!(licenses("status=out-of-compliance&search=enh"), ["Default"]);
+
+    let accounts = |query: &str| column(&format!("/api/v1/accounts?{query}"), "", "name");
+    assert_eq!(
+        (accounts(""), accounts("sort=-name&limit=1")),
+        (vec!["OTHER".into(), "TEST".into()], vec!["TEST".into()])
+    );
+    assert_eq!(
+        (accounts("search=oth"), accounts("sort=-productInstances&limit=1")),
+        (vec!["OTHER".into()], vec!["TEST".into()])
+    );
+    assert!(accounts("status=rejected").is_empty());
+    assert_eq!(column(&format!("{vas}?sort=-name&search=a"), "", "name"), ["Lab", "Default"]);
+
+    let tokens = |query: &str| column(&format!("{vas}/Lab/tokens?{query}"), "tokens", "description");
+    for (description, days) in [("branch", 9), ("attic", 3)] {
+        let new = json!({ "description": description, "expiresAfterDays": days });
+        api.post(&format!("{vas}/Lab/tokens"), &admin, &new).ok();
+    }
+    assert_eq!((tokens(""), tokens("search=BRAN")), (vec!["branch".into(), "attic".into()], vec!["branch".into()]));
+    assert_eq!(tokens("sort=expirationDate"), ["attic", "branch"]);
+    assert!(tokens("status=REVOKED").is_empty() && tokens("offset=1&limit=1&status=ACTIVE") == ["attic"]);
+
+    let alerts = |query: &str| column(&format!("/api/v1/alerts?{query}"), "", "source");
+    assert_eq!(
+        (alerts("search=default/ENH"), alerts("acknowledged=true")),
+        (vec!["TEST/Default/ENH".into()], Vec::new())
+    );
+    assert_eq!(alerts("severity=major&sort=-raised&limit=1"), ["TEST/Default/ENH"]);
+    let events = |query: &str| column(&format!("{test}/events?{query}"), "", "kind");
+    assert_eq!(events("sort=-time&limit=1"), ["token-created"]);
+    assert_eq!(events("search=instance-registered").len(), 5);
+    assert!(events("severity=major&search=token").is_empty());
+
+    let request = Request::get("/api/v1/events?limit=2").header(AUTHORIZATION, format!("Bearer {admin}"));
+    let request = request.extension(Peer("192.0.2.7:50000".parse().unwrap())).body(Body::empty()).unwrap();
+    let head = api.node.runtime.block_on(api.router.clone().oneshot(request)).unwrap();
+    let total: usize = head.headers()["x-total-count"].to_str().unwrap().parse().unwrap();
+    assert!(total > 10, "{total}");
+    for path in ["/api/v1/accounts", vas, "/api/v1/alerts", "/api/v1/events", &format!("{vas}/Lab/tokens")] {
+        assert!(api.get(&format!("{path}?sort=size"), &admin).problem(400).contains("sort is one of"), "{path}");
+        assert!(api.get(&format!("{path}?limit=0"), &admin).problem(400).contains("limit is 1 to 1000"), "{path}");
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Local accounts and their virtual accounts.
 
-use super::extract::{Body, Client, Path};
+use super::extract::{Body, Client, Part, Path, Query, order, part, window};
 use super::problem::{Problem, Problems};
-use super::{Answer, Api, done};
+use super::{Answer, Api, PAGE, done};
 use crate::admin::rfc3339;
-use crate::license::{self, Action, Place, State};
+use crate::license::{self, AccountStatus, Action, Place, State};
+use crate::listing::{self, AccountColumn, AccountSearch, Needle, VirtualAccountColumn, VirtualAccountSearch};
 use crate::proto::admin::accounts_server::Accounts;
 use crate::proto::admin::virtual_accounts_server::VirtualAccounts;
 use crate::proto::admin::{
@@ -12,7 +13,7 @@ use crate::proto::admin::{
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A local account.
 #[derive(Serialize, ToSchema)]
@@ -80,15 +81,74 @@ pub struct Made {
     pub id: u64,
 }
 
+/// Where an account stands.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    Requested,
+    Approved,
+    Active,
+    Inactive,
+    Rejected,
+}
+
+impl From<Status> for AccountStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Requested => Self::Requested,
+            Status::Approved => Self::Approved,
+            Status::Active => Self::Active,
+            Status::Inactive => Self::Inactive,
+            Status::Rejected => Self::Rejected,
+        }
+    }
+}
+
+/// Which accounts are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WantedAccounts {
+    /// Only accounts whose names, here or upstream, or whose asker hold this text, in whatever case.
+    #[param(required = false)]
+    search: String,
+    #[param(required = false, inline)]
+    status: Option<Status>,
+    /// `name` (if left out), `status`, `requestedBy`, `smartAccount`, `virtualAccount`, `productInstances`,
+    /// `lastSynchronization` or `synchronizationDue`; with a `-` before it the other way round.
+    #[param(required = false, example = "-productInstances")]
+    sort: String,
+    #[param(minimum = 0, required = false)]
+    offset: usize,
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000, required = false)]
+    limit: usize,
+}
+
+impl Default for WantedAccounts {
+    fn default() -> Self {
+        let (search, status, sort) = Default::default();
+        Self { search, status, sort, offset: 0, limit: PAGE }
+    }
+}
+
 /// The accounts that the client may see.
 #[utoipa::path(
-    get, path = "/api/v1/accounts", tag = "accounts",
-    responses((status = 200, body = Vec<Account>), Problems), security(("bearer" = []))
+    get, path = "/api/v1/accounts", tag = "accounts", params(WantedAccounts),
+    responses((status = 200, body = Vec<Account>, headers(("x-total-count" = u64))), Problems),
+    security(("bearer" = []))
 )]
-pub async fn list(app: Api, client: Client) -> Answer<Vec<Account>> {
+pub async fn list(app: Api, client: Client, Query(asked): Query<WantedAccounts>) -> Result<Part<Account>, Problem> {
+    let wanted = AccountSearch {
+        search: Needle::new(&asked.search),
+        status: asked.status.map(Into::into),
+        order: order(&asked.sort, AccountColumn::Name)?,
+        window: window(asked.offset, asked.limit)?,
+    };
     let state = app.state();
-    let seen = |a: &&license::Account| client.record.may(Action::Look, Place::Account(a.id), &state);
-    Ok(axum::Json(state.accounts().filter(seen).map(|a| Account::of(&state, a)).collect()))
+    let seen = |a: &license::Account| client.record.may(Action::Look, Place::Account(a.id), &state);
+    let found = listing::accounts(&state, seen, &wanted);
+    Ok(part(found.total, found.rows.into_iter().map(|a| Account::of(&state, a)).collect()))
 }
 
 /// Ask for an account.
@@ -201,12 +261,48 @@ pub struct Named {
     name: String,
 }
 
+/// Which virtual accounts are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WantedVirtualAccounts {
+    /// Only names that hold this text, in whatever case.
+    #[param(required = false)]
+    search: String,
+    /// `name` (if left out), `created` or `productInstances`; with a `-` before it the other way round.
+    #[param(required = false, example = "-created")]
+    sort: String,
+    #[param(minimum = 0, required = false)]
+    offset: usize,
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000, required = false)]
+    limit: usize,
+}
+
+impl Default for WantedVirtualAccounts {
+    fn default() -> Self {
+        Self { search: String::new(), sort: String::new(), offset: 0, limit: PAGE }
+    }
+}
+
 /// The virtual accounts of an account.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/virtual-accounts", tag = "accounts", params(("account" = String, Path)),
-    responses((status = 200, body = Vec<VirtualAccount>), Problems), security(("bearer" = []))
+    get, path = "/api/v1/accounts/{account}/virtual-accounts", tag = "accounts",
+    params(("account" = String, Path), WantedVirtualAccounts),
+    responses((status = 200, body = Vec<VirtualAccount>, headers(("x-total-count" = u64))), Problems),
+    security(("bearer" = []))
 )]
-pub async fn virtual_accounts(app: Api, client: Client, Path(account): Path<String>) -> Answer<Vec<VirtualAccount>> {
+pub async fn virtual_accounts(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Query(asked): Query<WantedVirtualAccounts>,
+) -> Result<Part<VirtualAccount>, Problem> {
+    let wanted = VirtualAccountSearch {
+        search: Needle::new(&asked.search),
+        order: order(&asked.sort, VirtualAccountColumn::Name)?,
+        window: window(asked.offset, asked.limit)?,
+    };
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
     let row = |va: &license::VirtualAccount| VirtualAccount {
@@ -216,7 +312,8 @@ pub async fn virtual_accounts(app: Api, client: Client, Path(account): Path<Stri
         created: rfc3339(va.created),
         product_instances: va.instances,
     };
-    Ok(axum::Json(state.virtual_accounts(account.id).map(row).collect()))
+    let found = listing::virtual_accounts(&state, account.id, &wanted);
+    Ok(part(found.total, found.rows.into_iter().map(row).collect()))
 }
 
 /// Make a virtual account.

@@ -1,16 +1,36 @@
 //! Alerts, events and the audit log.
 
-use super::extract::{Body, Client, Page, Path, Query};
+use super::extract::{Body, Client, Page, Part, Path, Query, order, part, window};
 use super::incumbent::Alert;
 use super::problem::{Problem, Problems};
-use super::{Answer, Api, done};
+use super::{Answer, Api, PAGE, done};
 use crate::admin::rfc3339;
 use crate::license::{self, AccountId, Action, Place, State};
+use crate::listing::{self, AlertColumn, AlertSearch, EventColumn, EventSearch, Needle};
 use crate::proto::admin::AlertRef;
 use crate::proto::admin::alerts_server::Alerts;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
+
+/// How bad it is.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    Informational,
+    Minor,
+    Major,
+}
+
+impl From<Severity> for license::Severity {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Informational => Self::Informational,
+            Severity::Minor => Self::Minor,
+            Severity::Major => Self::Major,
+        }
+    }
+}
 
 /// What happened.
 #[derive(Serialize, ToSchema)]
@@ -26,9 +46,45 @@ pub struct Event {
     message: String,
 }
 
-/// Events, oldest first. For the next page send the number of the last one as `after`.
-fn events(state: &State, of: Option<AccountId>, page: &Page) -> Result<Vec<Event>, Problem> {
-    let wanted = state.events(page.after).filter(|e| of.is_none() || e.account == of).take(page.limit()?);
+/// Which events are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WantedEvents {
+    /// Only messages, kinds and actors that hold this text, in whatever case.
+    #[param(required = false)]
+    search: String,
+    #[param(required = false, inline)]
+    severity: Option<Severity>,
+    /// `time` (if left out), `severity`, `kind` or `actor`; with a `-` before it the other way round.
+    #[param(required = false, example = "-time")]
+    sort: String,
+    /// Only what comes after the event with this number.
+    #[param(minimum = 0, required = false)]
+    after: u64,
+    #[param(minimum = 0, required = false)]
+    offset: usize,
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000, required = false)]
+    limit: usize,
+}
+
+impl Default for WantedEvents {
+    fn default() -> Self {
+        let (search, severity, sort) = Default::default();
+        Self { search, severity, sort, after: 0, offset: 0, limit: PAGE }
+    }
+}
+
+fn events(state: &State, account: Option<AccountId>, asked: &WantedEvents) -> Result<Part<Event>, Problem> {
+    let wanted = EventSearch {
+        account,
+        after: asked.after,
+        search: Needle::new(&asked.search),
+        severity: asked.severity.map(Into::into),
+        order: order(&asked.sort, EventColumn::Number)?,
+        window: window(asked.offset, asked.limit)?,
+    };
     let row = |event: &license::Event| Event {
         number: event.seq.0,
         time: rfc3339(event.at),
@@ -38,57 +94,111 @@ fn events(state: &State, of: Option<AccountId>, page: &Page) -> Result<Vec<Event
         actor: event.actor.clone(),
         message: event.message.clone(),
     };
-    Ok(wanted.map(row).collect())
+    let found = listing::events(state, &wanted);
+    Ok(part(found.total, found.rows.into_iter().map(row).collect()))
 }
 
-/// The event log of an account, oldest first.
+/// The event log of an account.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}/events", tag = "alerts and events",
-    params(("account" = String, Path), Page),
-    responses((status = 200, body = Vec<Event>), Problems), security(("bearer" = []))
+    params(("account" = String, Path), WantedEvents),
+    responses((status = 200, body = Vec<Event>, headers(("x-total-count" = u64))), Problems),
+    security(("bearer" = []))
 )]
 pub async fn of_account(
     app: Api,
     client: Client,
     Path(account): Path<String>,
-    Query(page): Query<Page>,
-) -> Answer<Vec<Event>> {
+    Query(asked): Query<WantedEvents>,
+) -> Result<Part<Event>, Problem> {
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?.id;
-    Ok(axum::Json(events(&state, Some(account), &page)?))
+    events(&state, Some(account), &asked)
 }
 
-/// The event log of the server, oldest first.
+/// The event log of the server.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "alerts and events", params(Page),
-    responses((status = 200, body = Vec<Event>), Problems), security(("bearer" = []))
+    get, path = "/api/v1/events", tag = "alerts and events", params(WantedEvents),
+    responses((status = 200, body = Vec<Event>, headers(("x-total-count" = u64))), Problems),
+    security(("bearer" = []))
 )]
-pub async fn all(app: Api, client: Client, Query(page): Query<Page>) -> Answer<Vec<Event>> {
+pub async fn all(app: Api, client: Client, Query(asked): Query<WantedEvents>) -> Result<Part<Event>, Problem> {
     let state = app.state();
     client.require(Action::Look, Place::Server, &state)?;
-    Ok(axum::Json(events(&state, None, &page)?))
+    events(&state, None, &asked)
+}
+
+/// Which alerts are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WantedAlerts {
+    /// Only titles, sources and messages that hold this text, in whatever case.
+    #[param(required = false)]
+    search: String,
+    #[param(required = false, inline)]
+    severity: Option<Severity>,
+    #[param(required = false)]
+    acknowledged: Option<bool>,
+    /// `messageType` (if left out), `severity`, `source`, `raised`, `actionDue` or `acknowledged`; with a `-` before it
+    /// the other way round.
+    #[param(required = false, example = "-severity")]
+    sort: String,
+    #[param(minimum = 0, required = false)]
+    offset: usize,
+    /// Rows at most.
+    #[param(minimum = 1, maximum = 1000, required = false)]
+    limit: usize,
+}
+
+impl Default for WantedAlerts {
+    fn default() -> Self {
+        let (search, severity, acknowledged, sort) = Default::default();
+        Self { search, severity, acknowledged, sort, offset: 0, limit: PAGE }
+    }
+}
+
+fn alerts_among(state: &State, account: Option<AccountId>, asked: &WantedAlerts) -> Result<Part<Alert>, Problem> {
+    let wanted = AlertSearch {
+        account,
+        search: Needle::new(&asked.search),
+        severity: asked.severity.map(Into::into),
+        acknowledged: asked.acknowledged,
+        order: order(&asked.sort, AlertColumn::Kind)?,
+        window: window(asked.offset, asked.limit)?,
+    };
+    let found = listing::alerts(state, &wanted);
+    Ok(part(found.total, found.rows.into_iter().map(Alert::from).collect()))
 }
 
 /// What is wrong in an account.
 #[utoipa::path(
-    get, path = "/api/v1/accounts/{account}/alerts", tag = "alerts and events", params(("account" = String, Path)),
-    responses((status = 200, body = Vec<Alert>), Problems), security(("bearer" = []))
+    get, path = "/api/v1/accounts/{account}/alerts", tag = "alerts and events",
+    params(("account" = String, Path), WantedAlerts),
+    responses((status = 200, body = Vec<Alert>, headers(("x-total-count" = u64))), Problems),
+    security(("bearer" = []))
 )]
-pub async fn alerts_of_account(app: Api, client: Client, Path(account): Path<String>) -> Answer<Vec<Alert>> {
+pub async fn alerts_of_account(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Query(asked): Query<WantedAlerts>,
+) -> Result<Part<Alert>, Problem> {
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?.id;
-    Ok(axum::Json(state.alerts().filter(|a| a.account == Some(account)).map(Alert::from).collect()))
+    alerts_among(&state, Some(account), &asked)
 }
 
 /// What is wrong on the server.
 #[utoipa::path(
-    get, path = "/api/v1/alerts", tag = "alerts and events",
-    responses((status = 200, body = Vec<Alert>), Problems), security(("bearer" = []))
+    get, path = "/api/v1/alerts", tag = "alerts and events", params(WantedAlerts),
+    responses((status = 200, body = Vec<Alert>, headers(("x-total-count" = u64))), Problems),
+    security(("bearer" = []))
 )]
-pub async fn alerts(app: Api, client: Client) -> Answer<Vec<Alert>> {
+pub async fn alerts(app: Api, client: Client, Query(asked): Query<WantedAlerts>) -> Result<Part<Alert>, Problem> {
     let state = app.state();
     client.require(Action::Look, Place::Server, &state)?;
-    Ok(axum::Json(state.alerts().map(Alert::from).collect()))
+    alerts_among(&state, None, &asked)
 }
 
 /// Which alert.

@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::{App, MAX_PAGE, PAGE, token};
 use crate::license::{Account, Action, ApiClient, Place, State, VirtualAccount};
+use crate::listing::{Column, Order, Window};
 use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::header::AUTHORIZATION;
@@ -147,9 +148,29 @@ pub struct Page {
 
 impl Page {
     pub fn limit(&self) -> Result<usize, Problem> {
-        match self.limit.unwrap_or(PAGE) {
-            limit @ 1..=MAX_PAGE => Ok(limit),
-            _ => Err(Problem::invalid(format!("limit is 1 to {MAX_PAGE}"))),
-        }
+        window(0, self.limit.unwrap_or(PAGE)).map(|window| window.limit)
     }
 }
+
+/// The rows that a query asks for.
+pub fn window(offset: usize, limit: usize) -> Result<Window, Problem> {
+    match limit {
+        1..=MAX_PAGE => Ok(Window { offset, limit }),
+        _ => Err(Problem::invalid(format!("limit is 1 to {MAX_PAGE}"))),
+    }
+}
+
+/// The order that a query asks for; empty: `usual`.
+pub fn order<C: Column>(text: &str, usual: C) -> Result<Order<C>, Problem> {
+    if text.is_empty() { Ok(Order::ascending(usual)) } else { Order::parse(text).map_err(Problem::invalid) }
+}
+
+/// A part of a list, with how many rows the whole of it has in a header.
+pub fn part<T: serde::Serialize>(total: usize, rows: Vec<T>) -> Part<T> {
+    ([(TOTAL_COUNT, total)], axum::Json(rows))
+}
+
+/// See [`part`].
+pub type Part<T> = ([(&'static str, usize); 1], axum::Json<Vec<T>>);
+/// Rows of all pages; the descriptions of the API name it too.
+const TOTAL_COUNT: &str = "x-total-count";

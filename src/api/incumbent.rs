@@ -4,7 +4,11 @@ use super::extract::{Body, Client, Path};
 use super::problem::{Problem, Problems};
 use super::{Answer, Api};
 use crate::admin::rfc3339;
-use crate::license::{Account, Action, Billing, Instance, Pool, Severity, State, Term, VirtualAccount};
+use crate::license::{Account, Action, Billing, Instance, InstanceId, Severity, State, Term, VirtualAccount};
+use crate::listing::{
+    self, AlertColumn, AlertSearch, InstanceColumn, InstanceSearch, LicenseColumn, LicenseRow, LicenseSearch, Needle,
+    Order, Window, Within,
+};
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -37,15 +41,10 @@ impl Default for Wanted {
 }
 
 impl Wanted {
-    fn limit(&self) -> Result<usize, Problem> {
-        match self.limit {
-            -1 => Ok(usize::MAX),
-            limit => usize::try_from(limit).map_err(|_| Problem::invalid("limit is -1 for all, or a number of rows")),
-        }
-    }
-
-    fn offset(&self) -> usize {
-        usize::try_from(self.offset).unwrap_or(usize::MAX)
+    fn window(&self) -> Result<Window, Problem> {
+        let wrong = |_| Problem::invalid("limit is -1 for all, or a number of rows");
+        let limit = if self.limit == -1 { usize::MAX } else { usize::try_from(self.limit).map_err(wrong)? };
+        Ok(Window { offset: usize::try_from(self.offset).unwrap_or(usize::MAX), limit })
     }
 
     fn virtual_accounts<'a>(&self, state: &'a State, account: &Account) -> Result<Vec<&'a VirtualAccount>, Problem> {
@@ -94,16 +93,16 @@ pub struct LicenseDetail {
     end_date: Option<String>,
 }
 
-impl License {
-    pub fn of(state: &State, va: &VirtualAccount, pool: &Pool) -> Option<Self> {
-        let license = state.license(pool.license)?;
+impl From<&LicenseRow<'_>> for License {
+    fn from(row: &LicenseRow<'_>) -> Self {
+        let LicenseRow { va, license, pool, .. } = row;
         let detail = |term: &Term| LicenseDetail {
             license_type: if term.end.is_some() { "TERM" } else { "PERPETUAL" },
             quantity: term.quantity,
             start_date: rfc3339(term.start),
             end_date: term.end.map(rfc3339),
         };
-        Some(Self {
+        Self {
             license: license.name.clone(),
             tag: license.tag.clone(),
             virtual_account: va.name.clone(),
@@ -111,14 +110,14 @@ impl License {
             in_use: pool.in_use,
             available: pool.balance(),
             status: if pool.balance() < 0 { "Out Of Compliance" } else { "In Compliance" },
-            billing_type: match pool.terms.first().map(|t| t.billing) {
+            billing_type: match row.billing() {
                 Some(Billing::Usage) => "USAGE",
                 _ => "PREPAID",
             },
             substitution: pool.substitution,
             export_controlled: license.export_controlled,
             license_details: pool.terms.iter().map(detail).collect(),
-        })
+        }
     }
 }
 
@@ -147,10 +146,14 @@ pub async fn licenses(
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
     let vas = wanted.virtual_accounts(&state, account)?;
-    let total_records = vas.iter().map(|va| state.pools(va.id).count()).sum();
-    let pools = vas.iter().flat_map(|va| state.pools(va.id).map(move |pool| (va, pool)));
-    let licenses = pools.filter_map(|(va, pool)| License::of(&state, va, pool));
-    let licenses = licenses.skip(wanted.offset()).take(wanted.limit()?).collect();
+    let search = LicenseSearch {
+        search: Needle::default(),
+        in_compliance: None,
+        order: Order::ascending(LicenseColumn::VirtualAccount),
+        window: wanted.window()?,
+    };
+    let found = listing::licenses(&state, vas, &search);
+    let (licenses, total_records) = (found.rows.iter().map(License::from).collect(), found.total);
     Ok(axum::Json(LicenseList { status: "COMPLETE", status_message: String::new(), licenses, total_records }))
 }
 
@@ -217,9 +220,16 @@ pub async fn alerts(
 ) -> Answer<AlertList> {
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
-    let all: Vec<_> = state.alerts().filter(|alert| alert.account == Some(account.id)).collect();
-    let alerts = all.iter().skip(wanted.offset()).take(wanted.limit()?).map(|alert| Alert::from(*alert)).collect();
-    let total_records = all.len();
+    let search = AlertSearch {
+        account: Some(account.id),
+        search: Needle::default(),
+        severity: None,
+        acknowledged: None,
+        order: Order::ascending(AlertColumn::Kind),
+        window: wanted.window()?,
+    };
+    let found = listing::alerts(&state, &search);
+    let (alerts, total_records) = (found.rows.into_iter().map(Alert::from).collect(), found.total);
     Ok(axum::Json(AlertList { status: "COMPLETE", status_message: String::new(), alerts, total_records }))
 }
 
@@ -255,7 +265,8 @@ pub struct LicenseUsage {
 }
 
 impl Device {
-    fn of(state: &State, va: &VirtualAccount, instance: &Instance) -> Self {
+    fn of(state: &State, instance: &Instance) -> Self {
+        let va = state.virtual_account(instance.va).map(|va| va.name.clone());
         let usage = instance.usage.iter().filter_map(|(id, quantity)| {
             Some(LicenseUsage { license: state.license(*id)?.name.clone(), quantity: *quantity })
         });
@@ -266,7 +277,7 @@ impl Device {
             product_name: instance.name(),
             product_type: instance.product_type.to_string(),
             software_version: instance.software_version.to_string(),
-            virtual_account: va.name.clone(),
+            virtual_account: va.unwrap_or_default(),
             status: if fine { "In Compliance" } else { "Out Of Compliance" },
             registration_date: rfc3339(instance.registered),
             last_contact_date: rfc3339(instance.last_contact),
@@ -301,16 +312,24 @@ pub async fn devices(
 ) -> Result<Response, Problem> {
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
-    let vas = wanted.virtual_accounts(&state, account)?;
-    let total: u64 = vas.iter().map(|va| va.instances).sum();
-    let rows = Rows {
-        vas: vas.iter().map(|va| va.id).collect(),
-        after: None,
-        skip: wanted.offset(),
-        left: wanted.limit()?,
-        first: true,
-        state,
-    };
+    let vas: Vec<_> = wanted.virtual_accounts(&state, account)?.into_iter().map(|va| va.id).collect();
+    let window = wanted.window()?;
+    let lists = app.context.lists.clone();
+    let (state, found) = app
+        .apart(move || {
+            lists.instances(&InstanceSearch {
+                within: Within::VirtualAccounts(&vas),
+                search: Needle::default(),
+                product_type: None,
+                in_compliance: None,
+                order: Order::ascending(InstanceColumn::Registered),
+                after: None,
+                window,
+            })
+        })
+        .await?;
+    let total = found.total;
+    let rows = Rows { state, ids: found.rows.into_iter(), first: true };
     let head = stream::iter([Ok::<_, Infallible>(Bytes::from_static(
         br#"{"status":"COMPLETE","statusMessage":"","devices":["#,
     ))]);
@@ -323,41 +342,20 @@ pub async fn devices(
 /// Rows of devices still to be written, of one state.
 struct Rows {
     state: Arc<State>,
-    vas: std::collections::VecDeque<crate::license::VirtualAccountId>,
-    after: Option<crate::license::InstanceId>,
-    skip: usize,
-    left: usize,
+    ids: std::vec::IntoIter<InstanceId>,
     first: bool,
 }
 
 impl Rows {
     fn next_batch(&mut self) -> Option<Bytes> {
         let mut out = Vec::new();
-        let mut written = 0;
-        while written < BATCH && self.left > 0 {
-            let va = self.state.virtual_account(*self.vas.front()?);
-            let next = va.and_then(|va| Some((va, self.state.instances_of(va.id, self.after).next()?)));
-            let Some((va, instance)) = next else {
-                self.vas.pop_front();
-                self.after = None;
-                if self.vas.is_empty() && written > 0 {
-                    break;
-                }
-                continue;
-            };
-            self.after = Some(instance.id);
-            if self.skip > 0 {
-                self.skip -= 1;
-                continue;
-            }
+        for instance in self.ids.by_ref().take(BATCH).filter_map(|id| self.state.instance(id)) {
             if !std::mem::take(&mut self.first) {
                 out.push(b',');
             }
             // A struct of texts and numbers always serialises.
-            serde_json::to_writer(&mut out, &Device::of(&self.state, va, instance)).ok()?;
-            written += 1;
-            self.left -= 1;
+            serde_json::to_writer(&mut out, &Device::of(&self.state, instance)).ok()?;
         }
-        (written > 0).then(|| Bytes::from(out))
+        (!out.is_empty()).then(|| Bytes::from(out))
     }
 }

@@ -1,18 +1,17 @@
 //! Product instances.
 
-use super::extract::{Body, Client, Path, Query};
+use super::extract::{Body, Client, Path, Query, order, window};
+use super::licenses::Compliance;
 use super::problem::{Problem, Problems};
-use super::{Answer, Api, MAX_PAGE, PAGE, done};
+use super::{Answer, Api, PAGE, done};
 use crate::admin::rfc3339;
-use crate::license::{self, Action, InstanceId, State, VirtualAccountId};
+use crate::license::{self, Action, InstanceId, State};
+use crate::listing::{InstanceColumn, InstanceSearch, Needle, Order, Window, Within};
 use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-
-/// Instances looked at for one page of a search: what is beyond is found by the next page.
-const MAX_LOOK: usize = 50_000;
 
 /// A product instance.
 #[derive(Serialize, ToSchema)]
@@ -73,15 +72,27 @@ impl Instance {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Search {
-    /// Only names, product ids and serial numbers that hold this text, in whatever case.
+    /// Only host names, device identities and product types that hold this text, in whatever case.
     #[param(required = false)]
     search: String,
     /// Only this virtual account.
     #[param(required = false)]
     virtual_account: String,
-    /// Where the page before ended: its `next`.
+    /// Only this type, word for word.
+    #[param(required = false)]
+    product_type: String,
+    #[param(required = false, inline)]
+    status: Option<Compliance>,
+    /// `registered` (if left out), `name`, `productType`, `virtualAccount`, `lastContact` or `alerts`; with a `-` before
+    /// it the other way round.
+    #[param(required = false, example = "-lastContact")]
+    sort: String,
+    /// Where the page before ended: its `next`. It goes with the usual order alone, and loses and repeats nothing when
+    /// instances come and go meanwhile.
     #[param(required = false)]
     after: String,
+    #[param(minimum = 0, required = false)]
+    offset: usize,
     /// Rows at most.
     #[param(minimum = 1, maximum = 1000, required = false)]
     limit: usize,
@@ -89,8 +100,8 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        let (search, virtual_account, after) = Default::default();
-        Self { search, virtual_account, after, limit: PAGE }
+        let (search, virtual_account, product_type, status, sort, after) = Default::default();
+        Self { search, virtual_account, product_type, status, sort, after, offset: 0, limit: PAGE }
     }
 }
 
@@ -98,11 +109,11 @@ impl Default for Search {
 #[serde(rename_all = "camelCase")]
 pub struct InstancePage {
     product_instances: Vec<Instance>,
-    /// To be sent as `after` for the next page; absent on the last one.
+    /// To be sent as `after` for the next page; absent on the last one, and in another order than the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
-    /// In the account, or in the virtual account if one is named; whatever is searched for.
-    total_records: u64,
+    /// Of all pages.
+    total_records: usize,
 }
 
 /// The product instances of an account.
@@ -115,58 +126,46 @@ pub async fn list(
     app: Api,
     client: Client,
     Path(account): Path<String>,
-    Query(wanted): Query<Search>,
+    Query(asked): Query<Search>,
 ) -> Answer<InstancePage> {
-    if !(1..=MAX_PAGE).contains(&wanted.limit) {
-        return Err(Problem::invalid(format!("limit is 1 to {MAX_PAGE}")));
-    }
+    let (window, order) = (window(asked.offset, asked.limit)?, order(&asked.sort, InstanceColumn::Registered)?);
+    let usual = order == Order::ascending(InstanceColumn::Registered);
+    let after = cursor(&asked.after, usual)?;
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
-    let (vas, total_records) = match wanted.virtual_account.as_str() {
-        "" => (state.virtual_accounts(account.id).map(|va| va.id).collect(), account.instances),
-        name => {
-            let va = client.virtual_account(Action::Look, &state, (&account.name, name))?.1;
-            (vec![va.id], va.instances)
-        }
+    let va = match asked.virtual_account.as_str() {
+        "" => None,
+        name => Some([client.virtual_account(Action::Look, &state, (&account.name, name))?.1.id]),
     };
-    let (from, mut after) = cursor(&wanted.after, &vas)?;
-    let text = wanted.search.to_lowercase();
-    let (mut found, mut looked) = (Vec::new(), 0);
-    for va in &vas[from..] {
-        for instance in state.instances_of(*va, after.take()) {
-            if found.len() == wanted.limit || looked == MAX_LOOK {
-                let next = found.last().map_or(instance.id, |last: &&license::Instance| last.id);
-                let next = if looked == MAX_LOOK { InstanceId(instance.id.0 - 1) } else { next };
-                let product_instances = found.iter().map(|i| Instance::of(&state, i)).collect();
-                let next = Some(format!("{va}.{next}"));
-                return Ok(axum::Json(InstancePage { product_instances, next, total_records }));
-            }
-            looked += 1;
-            if matches(instance, &text) {
-                found.push(instance);
-            }
-        }
-    }
-    let product_instances = found.iter().map(|i| Instance::of(&state, i)).collect();
-    Ok(axum::Json(InstancePage { product_instances, next: None, total_records }))
+    let (lists, account) = (app.context.lists.clone(), account.id);
+    let page = app.apart(move || {
+        let (state, mut found) = lists.instances(&InstanceSearch {
+            within: va.as_ref().map_or(Within::Account(account), |va| Within::VirtualAccounts(va)),
+            search: Needle::new(&asked.search),
+            product_type: Some(asked.product_type.as_str()).filter(|wanted| !wanted.is_empty()),
+            in_compliance: asked.status.map(|status| status == Compliance::InCompliance),
+            order,
+            after,
+            // One more tells whether there is another page.
+            window: Window { limit: window.limit + 1, ..window },
+        });
+        let more = found.rows.len() > window.limit;
+        found.rows.truncate(window.limit);
+        let next = found.rows.last().filter(|_| usual && more).map(ToString::to_string);
+        let rows = found.rows.iter().filter_map(|id| Some(Instance::of(&state, state.instance(*id)?)));
+        InstancePage { product_instances: rows.collect(), next, total_records: found.total }
+    });
+    Ok(axum::Json(page.await?))
 }
 
-fn matches(instance: &license::Instance, text: &str) -> bool {
-    let holds = |part: &str| part.to_lowercase().contains(text);
-    text.is_empty()
-        || instance.host_name.as_deref().is_some_and(holds)
-        || holds(&instance.udi.pid)
-        || holds(&instance.udi.sn)
-}
-
-/// Where to go on: which of the virtual accounts, and after which instance.
-fn cursor(text: &str, vas: &[VirtualAccountId]) -> Result<(usize, Option<InstanceId>), Problem> {
-    if text.is_empty() {
-        return Ok((0, None));
+/// After which instance to go on.
+fn cursor(text: &str, usual: bool) -> Result<Option<InstanceId>, Problem> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(None),
+        Ok(id) if usual => Ok(Some(InstanceId(id))),
+        Ok(_) => Err(Problem::invalid("after goes with the usual order; leave out sort, or use offset")),
+        Err(_) => Err(Problem::invalid("after must be the `next` of the page before")),
     }
-    let parts = text.split_once('.').and_then(|(va, id)| Some((va.parse::<u64>().ok()?, id.parse().ok()?)));
-    let place = parts.and_then(|(va, id)| Some((vas.iter().position(|v| v.0 == va)?, Some(InstanceId(id)))));
-    place.ok_or_else(|| Problem::invalid("after must be the `next` of the page before, of the same account"))
 }
 
 /// One product instance.

@@ -1,10 +1,11 @@
 //! Licenses, page by page, and their transfer between virtual accounts.
 
-use super::extract::{Body, Client, Path, Query};
+use super::extract::{Body, Client, Path, Query, order, window};
 use super::incumbent::License;
 use super::problem::{Problem, Problems};
 use super::{Answer, Api, done};
 use crate::license::Action;
+use crate::listing::{self, LicenseColumn, LicenseSearch, Needle};
 use crate::proto::admin::TransferLicenseRequest;
 use crate::proto::admin::licenses_server::Licenses;
 use http::StatusCode;
@@ -22,6 +23,12 @@ pub struct Search {
     /// Only this virtual account.
     #[param(required = false)]
     virtual_account: String,
+    #[param(required = false, inline)]
+    status: Option<Compliance>,
+    /// `license` (if left out), `tag`, `virtualAccount`, `billing`, `purchased`, `inUse`, `substitution`, `balance` or
+    /// `alerts`; with a `-` before it the other way round.
+    #[param(required = false, example = "-balance")]
+    sort: String,
     #[param(minimum = 0, required = false)]
     offset: usize,
     /// Rows at most.
@@ -29,9 +36,18 @@ pub struct Search {
     limit: usize,
 }
 
+/// Whether what is used is covered.
+#[derive(Clone, Copy, Deserialize, Serialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compliance {
+    InCompliance,
+    OutOfCompliance,
+}
+
 impl Default for Search {
     fn default() -> Self {
-        Self { search: String::new(), virtual_account: String::new(), offset: 0, limit: super::PAGE }
+        let (search, virtual_account, status, sort) = Default::default();
+        Self { search, virtual_account, status, sort, offset: 0, limit: super::PAGE }
     }
 }
 
@@ -43,7 +59,7 @@ pub struct LicensePage {
     total_records: usize,
 }
 
-/// The licenses of an account, by virtual account and age.
+/// The licenses of an account, in each virtual account.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}/licenses", tag = "licenses",
     params(("account" = String, Path), Search),
@@ -53,27 +69,23 @@ pub async fn list(
     app: Api,
     client: Client,
     Path(account): Path<String>,
-    Query(wanted): Query<Search>,
+    Query(asked): Query<Search>,
 ) -> Answer<LicensePage> {
-    if !(1..=super::MAX_PAGE).contains(&wanted.limit) {
-        return Err(Problem::invalid(format!("limit is 1 to {}", super::MAX_PAGE)));
-    }
+    let wanted = LicenseSearch {
+        search: Needle::new(&asked.search),
+        in_compliance: asked.status.map(|status| status == Compliance::InCompliance),
+        order: order(&asked.sort, LicenseColumn::License)?,
+        window: window(asked.offset, asked.limit)?,
+    };
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
-    let vas = match wanted.virtual_account.as_str() {
+    let vas = match asked.virtual_account.as_str() {
         "" => state.virtual_accounts(account.id).collect(),
         name => vec![client.virtual_account(Action::Look, &state, (&account.name, name))?.1],
     };
-    let text = wanted.search.to_lowercase();
-    let found = vas.iter().flat_map(|va| state.pools(va.id).map(move |pool| (va, pool))).filter(|(_, pool)| {
-        let license = state.license(pool.license);
-        text.is_empty()
-            || license.is_some_and(|l| l.name.to_lowercase().contains(&text) || l.tag.to_lowercase().contains(&text))
-    });
-    let found: Vec<_> = found.collect();
-    let page = found.iter().skip(wanted.offset).take(wanted.limit);
-    let licenses = page.filter_map(|(va, pool)| License::of(&state, va, pool)).collect();
-    Ok(axum::Json(LicensePage { licenses, total_records: found.len() }))
+    let found = listing::licenses(&state, vas, &wanted);
+    let licenses = found.rows.iter().map(License::from).collect();
+    Ok(axum::Json(LicensePage { licenses, total_records: found.total }))
 }
 
 /// What moves from where to where.

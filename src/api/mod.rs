@@ -18,6 +18,7 @@ mod tokens;
 
 use crate::admin::{AdminError, Caller, REQUEST_ID_KEY, Service};
 use crate::license::State;
+use crate::listing::Lists;
 use crate::pki::sha256;
 use crate::product::Clock;
 use crate::product::limiter::Limiter;
@@ -46,6 +47,7 @@ const MAX_PAGE: usize = 1_000;
 #[derive(Clone)]
 pub struct ApiContext {
     pub service: Service,
+    pub lists: Arc<Lists>,
     pub clock: Clock,
     /// Whether this node is active under a valid lease; asked once a request.
     pub serving: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -70,6 +72,14 @@ type Answer<T> = Result<axum::Json<T>, Problem>;
 impl App {
     fn state(&self) -> Arc<State> {
         self.context.service.ledger().state()
+    }
+
+    /// Does what takes milliseconds on a thread that serves nobody.
+    async fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+        tokio::task::spawn_blocking(work).await.map_err(|error| {
+            tracing::error!(%error, "a list could not be made");
+            Problem::failed("the list could not be made; the node's log says why")
+        })
     }
 
     /// `message` as `client` asks it. The same `Idempotency-Key` from the same client is the same request.

@@ -70,6 +70,11 @@ impl Problem {
         Self::new("denied", StatusCode::FORBIDDEN, "This is not allowed", detail)
     }
 
+    /// A fault of ours.
+    pub fn failed(detail: &str) -> Self {
+        Self::new("internal", StatusCode::INTERNAL_SERVER_ERROR, "The server failed", detail)
+    }
+
     /// This node does not serve.
     pub fn standby(state: &State) -> Self {
         let detail = match state.settings().vip.first() {

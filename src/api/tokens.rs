@@ -1,14 +1,16 @@
 //! Registration tokens of a virtual account, in the incumbent's shapes.
 
-use super::extract::{Body, Client, Path};
+use super::extract::{Body, Client, Path, Query, order, window};
 use super::problem::Problems;
-use super::{Answer, Api, done};
+use super::{Answer, Api, MAX_PAGE, done};
 use crate::admin::rfc3339;
 use crate::license::{Action, Millis};
+use crate::listing::{self, Needle, TokenColumn, TokenSearch, TokenStatus};
 use crate::proto::admin::tokens_server::Tokens;
 use crate::proto::admin::{CreateTokenRequest, ListTokensRequest, RevokeTokenRequest, Token, VirtualAccountRef};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::collections::BTreeMap;
+use utoipa::{IntoParams, ToSchema};
 
 /// A registration token.
 #[derive(Serialize, ToSchema)]
@@ -52,7 +54,59 @@ pub struct TokenList {
     status: &'static str,
     status_message: String,
     tokens: Vec<TokenInfo>,
+    /// Of all pages.
+    total_records: usize,
 }
+
+/// What a token is good for.
+#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    Active,
+    Expired,
+    Exhausted,
+    Revoked,
+}
+
+impl From<Status> for TokenStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Expired => Self::Expired,
+            Status::Exhausted => Self::Exhausted,
+            Status::Revoked => Self::Revoked,
+        }
+    }
+}
+
+/// Which tokens are wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Search {
+    /// Only descriptions and makers that hold this text, in whatever case.
+    #[param(required = false)]
+    search: String,
+    #[param(required = false, inline)]
+    status: Option<Status>,
+    /// `created` (if left out), `expirationDate`, `description`, `status`, `uses` or `createdBy`; with a `-` before it the
+    /// other way round.
+    #[param(required = false, example = "-expirationDate")]
+    sort: String,
+    #[param(minimum = 0, required = false)]
+    offset: usize,
+    /// Rows at most; all if left out, since a virtual account has no more.
+    #[param(minimum = 1, maximum = 1000, required = false)]
+    limit: usize,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { search: String::new(), status: None, sort: String::new(), offset: 0, limit: MAX_PAGE }
+    }
+}
+
+const _: () = assert!(MAX_PAGE >= crate::license::MAX_TOKENS_PER_VIRTUAL_ACCOUNT);
 
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -121,15 +175,31 @@ pub struct TokenRevoked {
 /// The tokens of a virtual account.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}/virtual-accounts/{va}/tokens", tag = "incumbent",
-    params(("account" = String, Path), ("va" = String, Path)),
+    params(("account" = String, Path), ("va" = String, Path), Search),
     responses((status = 200, body = TokenList), Problems), security(("bearer" = []))
 )]
-pub async fn list(app: Api, client: Client, Path((account, va)): Path<(String, String)>) -> Answer<TokenList> {
-    let named = place(&app, &client, account, va)?;
-    let asked = ListTokensRequest { virtual_account: Some(named), reveal: true };
-    let listed = done(Tokens::list(&app.context.service, app.ask(&client, asked)).await)?;
-    let tokens = listed.tokens.into_iter().map(TokenInfo::from).collect();
-    Ok(axum::Json(TokenList { status: "COMPLETE", status_message: String::new(), tokens }))
+pub async fn list(
+    app: Api,
+    client: Client,
+    Path((account, va)): Path<(String, String)>,
+    Query(asked): Query<Search>,
+) -> Answer<TokenList> {
+    let wanted = TokenSearch {
+        search: Needle::new(&asked.search),
+        status: asked.status.map(Into::into),
+        order: order(&asked.sort, TokenColumn::Created)?,
+        window: window(asked.offset, asked.limit)?,
+    };
+    let state = app.state();
+    let id = client.virtual_account(Action::ManageTokens, &state, (&account, &va))?.1.id;
+    let found = listing::tokens(&state, id, &wanted);
+    let named = VirtualAccountRef { account, virtual_account: va };
+    let all = ListTokensRequest { virtual_account: Some(named), reveal: true };
+    let revealed = done(Tokens::list(&app.context.service, app.ask(&client, all)).await)?.tokens;
+    let mut revealed: BTreeMap<u64, _> = revealed.into_iter().map(|token| (token.id, token)).collect();
+    let tokens = found.rows.iter().filter_map(|token| revealed.remove(&token.id.0)).map(TokenInfo::from).collect();
+    let (status, status_message) = ("COMPLETE", String::new());
+    Ok(axum::Json(TokenList { status, status_message, tokens, total_records: found.total }))
 }
 
 /// Make a token.

@@ -33,5 +33,5 @@ pub use records::*;
 pub use server_certificate::{
     CurrentCertificate, ServerCertificate, ServerNames, SignedCertificate, WantedCertificate,
 };
-pub use state::{Changes, State};
+pub use state::{Changes, InstanceChange, State};
 pub use substitution::Loan;

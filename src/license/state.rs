@@ -1,6 +1,7 @@
 //! The state and what can be asked of it.
 
 use super::*;
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -56,6 +57,14 @@ pub(super) struct Index {
     pub sessions_of: OrdSet<(String, Digest32)>,
     /// Sessions by the moment they end at the latest.
     pub session_ends: OrdSet<(Millis, Digest32)>,
+}
+
+/// How an instance differs between two states.
+#[derive(Debug)]
+pub enum InstanceChange<'a> {
+    Added(&'a Instance),
+    Changed { old: &'a Instance, new: &'a Instance },
+    Removed(&'a Instance),
 }
 
 impl State {
@@ -157,6 +166,14 @@ impl State {
     pub fn instances(&self, after: Option<InstanceId>) -> impl Iterator<Item = &Instance> + Send + '_ {
         let first = after.map_or(0, |a| a.0.saturating_add(1));
         self.instances.range(InstanceId(first)..).map(|(_, i)| &**i)
+    }
+    /// What became of the instances since `before`, in id order. It costs what differs, if one state came of the other.
+    pub fn instance_changes<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = InstanceChange<'a>> {
+        before.instances.diff(&self.instances).map(|item| match item {
+            DiffItem::Add(_, new) => InstanceChange::Added(new),
+            DiffItem::Update { old, new } => InstanceChange::Changed { old: old.1, new: new.1 },
+            DiffItem::Remove(_, old) => InstanceChange::Removed(old),
+        })
     }
     /// The instances of one virtual account in id order, from `after` exclusive.
     pub fn instances_of(

@@ -4,6 +4,7 @@ use crate::admin::error::{AdminError, Kind};
 use crate::admin::find;
 use crate::admin::service::{Call, Service};
 use crate::license::{self, Action, Command, Millis, TOKEN_DAYS, TokenId};
+use crate::listing;
 use crate::pki::{random, seal::Sealer, sha256};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
@@ -91,15 +92,11 @@ fn reveal(sealer: &Sealer, token: &license::Token) -> Result<String, AdminError>
     String::from_utf8(text.to_vec()).map_err(|e| damaged(e.to_string()))
 }
 
-/// As a registration with it would be answered at state time.
 fn status(token: &license::Token, now: Millis) -> TokenStatus {
-    if token.revoked {
-        TokenStatus::Revoked
-    } else if now >= token.expires {
-        TokenStatus::Expired
-    } else if token.max_uses > 0 && token.uses >= token.max_uses {
-        TokenStatus::Exhausted
-    } else {
-        TokenStatus::Active
+    match listing::TokenStatus::of(token, now) {
+        listing::TokenStatus::Active => TokenStatus::Active,
+        listing::TokenStatus::Expired => TokenStatus::Expired,
+        listing::TokenStatus::Exhausted => TokenStatus::Exhausted,
+        listing::TokenStatus::Revoked => TokenStatus::Revoked,
     }
 }
