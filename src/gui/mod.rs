@@ -2,21 +2,17 @@
 //!
 //! A node that does not serve answers every page with 503, and says who does; a retired one shows what it knew.
 
-mod assets;
-mod attempts;
-mod form;
 mod guard;
-mod list;
 mod pages;
 mod sessions;
 mod sign_in;
 mod view;
 
 use crate::admin::ClusterControl;
-use crate::pki::passwords::Passwords;
 use crate::product::Clock;
 use crate::raft::Ledger;
-use attempts::Attempts;
+use crate::web::sign_in::Door;
+use crate::web::{assets, list, shield};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -47,15 +43,14 @@ impl std::fmt::Debug for GuiContext {
 struct App {
     context: GuiContext,
     sessions: Sessions,
-    attempts: Attempts,
-    passwords: Passwords,
+    door: Door,
 }
 
 /// The routes of the GUI port. Requests carry a [`crate::product::listener::Peer`] extension, as
 /// [`crate::product::listener::serve_tls`] adds it. Only for TLS: the session cookie is never sent without.
 pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
-    let app = Arc::new(App { context, sessions, attempts: Attempts::default(), passwords: Passwords::default() });
+    let app = Arc::new(App { context, sessions, door: Door::default() });
     let signed_in = Router::new()
         .route("/", get(pages::overview))
         .route("/high-availability", get(pages::availability))
@@ -71,11 +66,11 @@ pub fn router(context: GuiContext) -> Router {
     Router::new()
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
         .merge(signed_in)
-        .layer(from_fn(guard::same_origin))
+        .layer(from_fn(shield::same_origin))
         .layer(from_fn_with_state(Arc::clone(&app), guard::serving))
         .route("/assets/{file}", get(assets::serve))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(guard::ready))
-        .layer(from_fn(guard::headers))
+        .layer(from_fn(shield::headers))
         .with_state(app)
 }
