@@ -22,6 +22,7 @@ pub mod service_manager;
 pub mod store;
 pub mod telemetry;
 pub mod vip;
+mod web;
 
 /// Generated from `proto/`.
 #[allow(clippy::all, clippy::pedantic, missing_docs)]

@@ -98,6 +98,9 @@ pub trait SyncControl: Send + Sync + 'static {
     /// central is no error: the account stays approved and registration is tried again.
     async fn approve(&self, account: AccountId, actor: &str) -> Result<(), AdminError>;
 
+    /// Tells central that an inactive, empty account ends, and returns once its answer is committed.
+    async fn close(&self, account: AccountId, actor: &str) -> Result<(), AdminError>;
+
     /// The document that central has to answer for an account; a synchronization begins with it.
     async fn export_request(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError>;
 

@@ -9,6 +9,7 @@ use super::status::ClusterStatus;
 use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::license::{Command, Outcome, State};
 use crate::pki::passwords::Passwords;
+use crate::pki::random;
 use crate::pki::seal::Sealer;
 use crate::proto::admin::{
     accounts_server::AccountsServer, alerts_server::AlertsServer, api_clients_server::ApiClientsServer,
@@ -113,7 +114,16 @@ impl Service {
 
     /// Commits `command` for the caller of `call`; the id of what was made, or 0.
     pub(super) async fn change(&self, call: &Call, command: Command) -> Result<u64, AdminError> {
-        match self.parts.ledger.propose(call.request_id, &call.caller.actor, command).await? {
+        self.commit(call.request_id, call, command).await
+    }
+
+    /// Commits a step before the last one, which alone has the call's request id. Carried out again it must do no harm.
+    pub(super) async fn step(&self, call: &Call, command: Command) -> Result<u64, AdminError> {
+        self.commit(random::u128(), call, command).await
+    }
+
+    async fn commit(&self, request_id: u128, call: &Call, command: Command) -> Result<u64, AdminError> {
+        match self.parts.ledger.propose(request_id, &call.caller.actor, command).await? {
             Outcome::Done => Ok(0),
             Outcome::Created(id) => Ok(id),
             Outcome::SyncBegun { seq } => Ok(seq),

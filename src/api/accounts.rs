@@ -9,7 +9,8 @@ use crate::listing::{self, AccountColumn, AccountSearch, Needle, VirtualAccountC
 use crate::proto::admin::accounts_server::Accounts;
 use crate::proto::admin::virtual_accounts_server::VirtualAccounts;
 use crate::proto::admin::{
-    AccountReasonRequest, AccountRef, RenameVirtualAccountRequest, RequestAccountRequest, VirtualAccountRef,
+    AccountReasonRequest, AccountRef, DeleteAccountRequest, RenameVirtualAccountRequest, RequestAccountRequest,
+    VirtualAccountRef,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -174,14 +175,16 @@ pub async fn show(app: Api, client: Client, Path(account): Path<String>) -> Answ
     Ok(axum::Json(Account::of(&state, client.account(Action::Look, &state, &account)?)))
 }
 
-/// Delete an account that is empty and synchronized.
+/// Delete an account without product instances: it is taken out of service, central is told that it ends and frees its
+/// virtual account, then it goes.
 #[utoipa::path(
     delete, path = "/api/v1/accounts/{account}", tag = "accounts", params(("account" = String, Path)),
     responses((status = 204, description = "Deleted"), Problems), security(("bearer" = []))
 )]
 pub async fn delete(app: Api, client: Client, Path(account): Path<String>) -> Result<StatusCode, Problem> {
     client.account(Action::ManageAccounts, &app.state(), &account)?;
-    done(Accounts::delete(&app.context.service, app.ask(&client, AccountRef { account })).await)?;
+    let asked = DeleteAccountRequest { account, ..DeleteAccountRequest::default() };
+    done(Accounts::delete(&app.context.service, app.ask(&client, asked)).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

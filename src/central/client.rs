@@ -174,6 +174,23 @@ impl Upstream {
         }
     }
 
+    /// Tells central that an inactive, empty account ends: finishes what is outstanding, then sends the closing
+    /// synchronization. Nothing to do when central has heard it.
+    ///
+    /// # Errors
+    /// As [`Upstream::synchronize`]; the closing request stays outstanding and can go by files.
+    pub async fn close(&self, id: AccountId, actor: &str) -> Result<()> {
+        if self.account(id)?.sync.outstanding.is_some_and(|outstanding| !outstanding.closing) {
+            self.synchronize(id, actor).await?;
+        }
+        if self.account(id)?.sync.closed {
+            return Ok(());
+        }
+        self.commit(actor, Command::CloseAccount { account: id }).await?;
+        self.central_url()?;
+        self.synchronize(id, actor).await.map(drop)
+    }
+
     /// The registration request of an approved account, the same bytes each time.
     ///
     /// # Errors
@@ -398,6 +415,7 @@ impl Upstream {
                 hosts: asked.names.hosts.clone(),
                 csr: Der(asked.csr.clone()),
             }),
+            closing: outstanding.closing,
         })
     }
 

@@ -31,7 +31,7 @@ impl Problem {
         use RefusalReason as R;
         let status = match reason {
             R::Invalid => StatusCode::BAD_REQUEST,
-            R::Signature | R::ServerRevoked => StatusCode::FORBIDDEN,
+            R::Signature | R::ServerRevoked | R::ServerSilent | R::Denied => StatusCode::FORBIDDEN,
             R::SmartAccountUnknown | R::AccountUnknown | R::NotFound => StatusCode::NOT_FOUND,
             R::VirtualAccountBound
             | R::AccountExists
@@ -39,7 +39,8 @@ impl Problem {
             | R::Fork
             | R::StaleSequence
             | R::SequenceGap
-            | R::Exists => StatusCode::CONFLICT,
+            | R::Exists
+            | R::InUse => StatusCode::CONFLICT,
         };
         Self { title: "Refused".into(), status: status.as_u16(), detail, reason: Some(reason), retry_after_ms: None }
     }

@@ -1,7 +1,6 @@
 //! Why central refuses, and the checks of a request that need nothing but the request.
 
 use super::document::{DocumentError, RegistrationRequest, SyncRequest};
-use super::records::ServerRecord;
 use super::store::StoreError;
 use crate::license::{MAX_LICENSES_PER_ACCOUNT, MAX_NAME};
 use crate::pki::PkiError;
@@ -22,6 +21,8 @@ pub enum RefusalReason {
     /// The account is registered with another key.
     AccountExists,
     ServerRevoked,
+    /// It was not heard of for too long.
+    ServerSilent,
     /// Another copy of this server speaks for it.
     Twin,
     /// Two different requests under one sequence number.
@@ -30,6 +31,10 @@ pub enum RefusalReason {
     SequenceGap,
     NotFound,
     Exists,
+    /// Somebody draws on it, or it holds something.
+    InUse,
+    /// The caller may not do this.
+    Denied,
 }
 
 impl RefusalReason {
@@ -85,16 +90,6 @@ pub(super) fn account_exists(body: &RegistrationRequest) -> CentralError {
             body.account, body.server, body.server, body.account
         ),
     )
-}
-
-pub(super) fn refuse_revoked(server: Option<&ServerRecord>) -> Result<()> {
-    match server {
-        Some(server) if server.revoked => Err(refused(
-            RefusalReason::ServerRevoked,
-            format!("server {} was revoked by the vendor; ask the vendor why", server.uid),
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Names go into keys, certificates and tables; `/` separates them there.

@@ -15,7 +15,7 @@ const DAYS: i64 = 32;
 /// The next time; it may be past. None while there is nothing to do by itself.
 #[must_use]
 pub fn next(state: &State, account: &Account) -> Option<Millis> {
-    if !matches!(account.status, AccountStatus::Active | AccountStatus::Inactive) {
+    if !matches!(account.status, AccountStatus::Active | AccountStatus::Inactive) || account.sync.closed {
         return None;
     }
     let sync = &account.sync;

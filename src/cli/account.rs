@@ -6,7 +6,8 @@ use super::output::{Row, cell, enum_word, print_list, print_one, text_or_none, t
 use super::terminal::{Spinner, Yes};
 use crate::proto::admin::accounts_client::AccountsClient;
 use crate::proto::admin::{
-    Account, AccountReasonRequest, AccountRef, AccountStatus, ListAccountsRequest, RequestAccountRequest,
+    Account, AccountReasonRequest, AccountRef, AccountStatus, DeleteAccountRequest, ListAccountsRequest,
+    RequestAccountRequest,
 };
 use clap::Subcommand;
 use std::process::ExitCode;
@@ -47,9 +48,13 @@ enum Verb {
     /// Put a deactivated account back into service.
     #[command(after_help = "Examples:\n  licraft account activate TEST")]
     Activate(Named),
-    /// Delete an account that has no instances and is synchronized.
-    #[command(after_help = "Examples:\n  licraft account delete TEST --yes")]
-    Delete(Confirmed),
+    /// Delete an account without instances: says all that is in the way, or takes it out of service, tells central that it
+    /// ends, and deletes it. Without a way to central it has a last request for it; run it again once that is answered.
+    #[command(after_help = "Examples:
+  licraft account delete TEST --yes
+  licraft account delete TEST --reason 'contract ended' --yes
+  licraft account delete TEST --without-central --yes")]
+    Delete(Deleted),
 }
 
 #[derive(clap::Args, Debug)]
@@ -59,9 +64,15 @@ struct Named {
 }
 
 #[derive(clap::Args, Debug)]
-struct Confirmed {
+struct Deleted {
     /// Name, or #ID.
     account: String,
+    /// Why it is taken out of service, for the event log.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Delete it though central cannot be told; the vendor must release it there.
+    #[arg(long)]
+    without_central: bool,
     #[command(flatten)]
     yes: Yes,
 }
@@ -133,15 +144,38 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             client.call(named(args.account), |c, r| async move { AccountsClient::new(c).activate(r).await }).await?;
             context.done(&done, 0);
         }
-        Verb::Delete(args) => {
-            args.yes.confirm(&format!("Delete account {}?", args.account))?;
-            let done = format!("Account {} is deleted.", args.account);
-            let client = context.client().await?;
-            client.call(named(args.account), |c, r| async move { AccountsClient::new(c).delete(r).await }).await?;
-            context.done(&done, 0);
-        }
+        Verb::Delete(args) => delete(args, context).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn delete(args: Deleted, context: &Context) -> Result<(), CliError> {
+    let client = context.client().await?;
+    let named = AccountRef { account: args.account.clone() };
+    let findings = client.call(named, |c, r| async move { AccountsClient::new(c).check(r).await }).await?.findings;
+    let lines: Vec<String> = findings.iter().map(|f| format!("- {}: {}\n", f.what, f.next)).collect();
+    // What is in the way is the server's refusal; it needs no confirmation.
+    if !args.without_central && findings.iter().any(|f| f.in_the_way) {
+        context.say(&format!("Between account {} and its deletion:\n{}", args.account, lines.concat().trim_end()));
+    } else {
+        let question = match args.without_central {
+            true => format!("Delete account {} without telling central?", args.account),
+            false => format!("{}Delete account {}?", lines.concat(), args.account),
+        };
+        args.yes.confirm(&question)?;
+    }
+    let done = match args.without_central {
+        true => format!("Account {} is deleted; have the vendor release it at central.", args.account),
+        false => format!("Account {} is deleted.", args.account),
+    };
+    let spinner = Spinner::new("closing the account at central");
+    let Deleted { account, reason, without_central, .. } = args;
+    let request = DeleteAccountRequest { account, reason, without_central };
+    let deleted = client.call(request, |c, r| async move { AccountsClient::new(c).delete(r).await }).await;
+    drop(spinner);
+    deleted?;
+    context.done(&done, 0);
+    Ok(())
 }
 
 async fn list(context: &Context) -> Result<ExitCode, CliError> {

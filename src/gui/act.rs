@@ -1,10 +1,10 @@
 //! Changes that people make by forms: the page that asks before, what is said after, and what is said when it failed.
 
 use super::App;
-use super::form::{Form, query};
 use super::pages;
 use super::view::{Shell, Viewer, page, see_other};
 use crate::admin::{AdminError, Kind};
+use crate::web::form::{Form, query};
 use askama::Template;
 use axum::extract::{FromRequest, Request};
 use axum::response::Response;

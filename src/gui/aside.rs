@@ -6,11 +6,14 @@ use super::pages::Headline;
 use super::view::{Badge, Time, Tone, Viewer, severity};
 use crate::admin::{ClusterState, ClusterStatus};
 use crate::license::State;
+use askama::Template;
 use std::time::Duration;
 
 /// Alerts and people shown; the others are one click away.
 const SHOWN: usize = 5;
 
+#[derive(Template)]
+#[template(path = "aside.html")]
 pub struct Aside {
     pub health: Badge,
     pub server: String,
@@ -41,6 +44,14 @@ impl Aside {
                 .collect(),
             people: people.filter(|(_, sessions)| *sessions > 0).take(SHOWN).collect(),
         }
+    }
+
+    /// Empty, and logged, when it cannot be rendered: the page beside it matters more.
+    pub fn html(&self) -> String {
+        self.render().unwrap_or_else(|error| {
+            tracing::error!(%error, "the column beside a page could not be rendered");
+            String::new()
+        })
     }
 
     pub fn memory(&self) -> String {

@@ -5,12 +5,8 @@
 
 mod act;
 mod aside;
-mod assets;
-mod attempts;
-mod form;
 mod guard;
 mod host;
-mod list;
 mod nav;
 mod pages;
 mod sessions;
@@ -20,10 +16,10 @@ mod viewer;
 
 use crate::admin::{ClusterControl, Service};
 use crate::license::State;
-use crate::pki::passwords::Passwords;
 use crate::product::Clock;
 use crate::raft::Ledger;
-use attempts::Attempts;
+use crate::web::sign_in::Door;
+use crate::web::{assets, shield};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
@@ -61,8 +57,7 @@ impl std::fmt::Debug for GuiContext {
 struct App {
     context: GuiContext,
     sessions: Sessions,
-    attempts: Attempts,
-    passwords: Passwords,
+    door: Door,
     host: Host,
     /// What became of the last work on the cluster that was begun from the pages.
     work: Mutex<Option<String>>,
@@ -79,9 +74,7 @@ impl App {
 pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
     let host = Host::new(context.data_dir.clone());
-    let passwords = Passwords::default();
-    let app =
-        Arc::new(App { context, sessions, attempts: Attempts::default(), passwords, host, work: Mutex::default() });
+    let app = Arc::new(App { context, sessions, door: Door::default(), host, work: Mutex::default() });
     let signed_in = pages::routes()
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
         .route("/sign-out", post(sign_in::sign_out))
@@ -91,11 +84,11 @@ pub fn router(context: GuiContext) -> Router {
     Router::new()
         .route("/sign-in", get(sign_in::form).post(sign_in::sign_in))
         .merge(signed_in)
-        .layer(from_fn(guard::same_origin))
+        .layer(from_fn(shield::same_origin))
         .layer(from_fn_with_state(Arc::clone(&app), guard::serving))
         .route("/assets/{file}", get(assets::serve))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(guard::ready))
-        .layer(from_fn(guard::headers))
+        .layer(from_fn(shield::headers))
         .with_state(app)
 }

@@ -3,15 +3,7 @@
 use super::view::clustered;
 use super::viewer::Viewer;
 use crate::license::{Action, State};
-
-/// An entry of the navigation.
-pub struct Link {
-    pub href: &'static str,
-    pub text: &'static str,
-    pub current: bool,
-    /// Shown beside it unless 0.
-    pub count: usize,
-}
+use crate::web::view::Link;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Workspace {

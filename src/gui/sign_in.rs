@@ -2,44 +2,30 @@
 
 use super::App;
 use super::act::Done;
-use super::assets::Assets;
-use super::form::{Form, local_path, query};
-use super::guard::{COOKIE_NAME, viewer};
+use super::guard::viewer;
 use super::pages;
 use super::view::{Shell, Viewer, page, see_other};
-use crate::license::{Command, MAX_NAME, MAX_PASSWORD_BYTES, Outcome, User, UserChange};
-use crate::pki::passwords::PasswordError;
+use crate::license::{Command, MAX_PASSWORD_BYTES, Outcome, User, UserChange};
 use crate::pki::random;
-use crate::product::listener::Peer;
+use crate::web::form::{Form, local_path, query};
+use crate::web::shield::{no_session_cookie, session_cookie};
+use crate::web::sign_in::{Failure, SignInPage, WRONG, check_new, source, unreadable};
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{HeaderValue, LOCATION, RETRY_AFTER, SET_COOKIE};
-use http::{Extensions, HeaderMap, StatusCode, Uri};
-use std::net::{IpAddr, Ipv4Addr};
+use http::header::{LOCATION, SET_COOKIE};
+use http::{HeaderMap, StatusCode, Uri};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
-
-/// One message for every wrong sign-in: it does not tell whether the user exists.
-const WRONG: &str = "The user name or the password is wrong.";
-
-#[derive(Template)]
-#[template(path = "sign_in.html")]
-struct SignInPage {
-    assets: Assets,
-    next: String,
-    name: String,
-    error: Option<String>,
-}
 
 pub async fn form(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
     let next = query(&uri, "next");
     if viewer(&app, &headers, true).is_some() {
         return see_other(local_path(&next));
     }
-    page(StatusCode::OK, &SignInPage { assets: Assets, next, name: String::new(), error: None })
+    page(StatusCode::OK, &SignInPage::new(&next, "", None))
 }
 
 pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -49,11 +35,7 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
         Err(status) => return unreadable(status),
     };
     let (name, next) = (form.get("name").to_string(), form.get("next").to_string());
-    let refused = |failure: Failure| {
-        let error = Some(failure.to_string());
-        let name = if name.len() > MAX_NAME { String::new() } else { name.clone() };
-        failure.answer(&SignInPage { assets: Assets, next: next.clone(), name, error })
-    };
+    let refused = |failure: Failure| failure.answer(&SignInPage::new(&next, &name, Some(&failure)));
     match check(&app, source, &name, form.get("password"), WRONG).await {
         Err(failure) => refused(failure),
         Ok(user) => {
@@ -70,8 +52,7 @@ pub async fn sign_out(State(app): State<Arc<App>>, Extension(viewer): Extension<
         let text = "The change could not be recorded. Go back and sign out again.";
         return pages::problem(StatusCode::SERVICE_UNAVAILABLE, "You are still signed in", text);
     }
-    let cookie = format!("{COOKIE_NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
-    (StatusCode::SEE_OTHER, [(LOCATION, "/sign-in".to_owned()), (SET_COOKIE, cookie)]).into_response()
+    (StatusCode::SEE_OTHER, [(LOCATION, "/sign-in".to_owned()), (SET_COOKIE, no_session_cookie())]).into_response()
 }
 
 /// Ends all other sessions of this person.
@@ -144,7 +125,7 @@ async fn replace_password(app: &App, viewer: &Viewer, source: IpAddr, form: &For
     check_new(&current, &new, &repeated).map_err(Failure::Invalid)?;
     let user = check(app, source, name, current, "The current password is wrong.").await?;
     let shortest = app.context.ledger.state().settings().min_password_bytes;
-    let hash = app.passwords.hash(name, new, shortest).await?;
+    let hash = app.door.passwords.hash(name, new, shortest).await?;
     let change = UserChange::Password { hash, must_change: false };
     match app.context.ledger.propose(random::u128(), name, Command::ChangeUser { name: name.clone(), change }).await {
         Ok(Outcome::Refused(refusal)) => Err(Failure::Invalid(refusal.message)),
@@ -153,79 +134,7 @@ async fn replace_password(app: &App, viewer: &Viewer, source: IpAddr, form: &For
     }
 }
 
-fn check_new(current: &str, new: &str, repeated: &str) -> Result<(), String> {
-    if new != repeated {
-        return Err("The new password and its repetition differ.".into());
-    }
-    if new == current {
-        return Err("The new password must differ from the current one.".into());
-    }
-    Ok(())
-}
-
-/// Why a password was not accepted.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error("{0}")]
-    Wrong(&'static str),
-    #[error("There were too many failed attempts. Try again in {}.", in_words(.0))]
-    Wait(Duration),
-    #[error("{0}")]
-    Invalid(String),
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-impl From<PasswordError> for Failure {
-    fn from(error: PasswordError) -> Self {
-        match error {
-            PasswordError::Busy => Self::Wait(Duration::from_secs(5)),
-            PasswordError::Length { .. } | PasswordError::Name => Self::Invalid(sentence(&error.to_string())),
-            PasswordError::Failed(_) => {
-                tracing::error!(%error, "a password could not be checked");
-                Self::Unavailable("The password could not be checked; the node's log says why.".into())
-            }
-        }
-    }
-}
-
-impl Failure {
-    fn answer(&self, template: &impl Template) -> Response {
-        let status = match self {
-            Self::Wrong(_) => StatusCode::UNAUTHORIZED,
-            Self::Wait(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        let mut response = page(status, template);
-        if let Self::Wait(wait) = self {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
-        }
-        response
-    }
-}
-
-/// An error's clause as a sentence.
-fn sentence(clause: &str) -> String {
-    let mut letters = clause.chars();
-    let first = letters.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
-}
-
-/// Rounded up, so that one who waits so long does not come too early.
-fn seconds(wait: &Duration) -> u64 {
-    wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX)
-}
-
-fn in_words(wait: &Duration) -> String {
-    match seconds(wait) {
-        1 => "1 second".into(),
-        n if n < 120 => format!("{n} seconds"),
-        n => format!("{} minutes", n.div_ceil(60)),
-    }
-}
-
-/// The user, if this is their password. An unknown user costs the same work and gets the same answer.
+/// The user, if this is their password.
 async fn check(
     app: &App,
     source: IpAddr,
@@ -233,28 +142,13 @@ async fn check(
     password: Zeroizing<String>,
     wrong: &'static str,
 ) -> Result<User, Failure> {
-    // Longer ones belong to nobody; cut, so that the table of attempts stays small.
-    let name: &str = &name.chars().take(MAX_NAME + 1).collect::<String>();
-    app.attempts.begin(source, name, Instant::now()).map_err(Failure::Wait)?;
     let user = app.context.ledger.state().user(name).cloned();
-    let short = password.len() as u64 <= MAX_PASSWORD_BYTES;
-    let hash = user.as_ref().filter(|_| short).map(|u| u.password_hash.clone());
-    let password = if short { password } else { Zeroizing::default() };
-    if !app.passwords.verify(password, hash).await? {
-        // Not the name: people type passwords there.
-        tracing::warn!(%source, known = user.is_some(), "a wrong password was given");
-        return Err(Failure::Wrong(wrong));
+    app.door.check(source, name, password, user.as_ref().map(|u| u.password_hash.clone()), wrong).await?;
+    match user {
+        Some(user) if user.disabled => Err(Failure::Wrong("This user is disabled; ask an administrator.")),
+        Some(user) => Ok(user),
+        None => Err(Failure::Wrong(wrong)),
     }
-    let user = user.ok_or(Failure::Wrong(wrong))?;
-    app.attempts.succeeded(source, name);
-    if user.disabled {
-        return Err(Failure::Wrong("This user is disabled; ask an administrator."));
-    }
-    Ok(user)
-}
-
-fn source(extensions: &Extensions) -> IpAddr {
-    extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
 }
 
 /// Leads to `path` under a fresh session.
@@ -263,30 +157,5 @@ async fn with_session(app: &App, user: &User, source: IpAddr, path: &str) -> Res
         tracing::warn!(user = user.name, %error, "a session could not be begun");
         Failure::Unavailable(format!("The sign-in could not be recorded: {error}. Try again."))
     })?;
-    let cookie = format!("{COOKIE_NAME}={token}; Path=/; Secure; HttpOnly; SameSite=Strict");
-    Ok((StatusCode::SEE_OTHER, [(LOCATION, path.to_owned()), (SET_COOKIE, cookie)]).into_response())
-}
-
-fn unreadable(status: StatusCode) -> Response {
-    pages::problem(status, "The form could not be read", "Go back and send it again.")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_password_must_be_new_and_typed_twice_alike() {
-        let check = |new, repeated| check_new("old-secret", new, repeated);
-        check("new-secret", "new-secret").unwrap();
-        assert!(check("new-secret", "new-secreT").unwrap_err().contains("differ"));
-        check("old-secret", "old-secret").unwrap_err();
-    }
-
-    #[test]
-    fn waits_are_rounded_up() {
-        assert!(Failure::Wait(Duration::from_millis(1)).to_string().ends_with("Try again in 1 second."));
-        assert_eq!(in_words(&Duration::from_millis(1_001)), "2 seconds");
-        assert_eq!(in_words(&Duration::from_secs(121)), "3 minutes");
-    }
+    Ok((StatusCode::SEE_OTHER, [(LOCATION, path.to_owned()), (SET_COOKIE, session_cookie(&token))]).into_response())
 }

@@ -1,85 +1,15 @@
-//! What all pages share: times and badges as HTML, the frame around each page.
+//! What all pages of a node share: severities, and the frame around each page.
 
 use super::act::Done;
 use super::aside::Aside;
-use super::assets::Assets;
-use super::nav::{Link, Nav};
+use super::nav::Nav;
 pub use super::viewer::Viewer;
-use crate::admin::rfc3339;
-use crate::license::{Millis, Severity, State};
+use crate::license::{Severity, State};
 use crate::pki::random;
-use askama::Template;
-use askama::filters::HtmlSafe;
-use axum::response::{Html, IntoResponse, Response};
-use http::header::LOCATION;
+use crate::web::assets::Assets;
+pub use crate::web::view::{Badge, MaybeTime, Shell, Time, Tone, counted, page, problem, see_other};
+use axum::response::Response;
 use http::{StatusCode, Uri};
-use std::fmt;
-
-/// A moment in UTC, as a `<time>` element.
-#[derive(Clone, Copy)]
-pub struct Time(pub Millis);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let iso = rfc3339(self.0);
-        match iso.split_once('T') {
-            Some((day, time)) => {
-                let minute = time.get(..5).unwrap_or(time);
-                write!(f, r#"<time datetime="{iso}">{day} {minute} UTC</time>"#)
-            }
-            // Beyond the calendar: a bare number.
-            None => f.write_str(&iso),
-        }
-    }
-}
-
-impl HtmlSafe for Time {}
-
-/// A moment that may not have come.
-pub struct MaybeTime(pub Option<Millis>);
-
-impl fmt::Display for MaybeTime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(at) => Time(at).fmt(f),
-            None => f.write_str("\u{2013}"),
-        }
-    }
-}
-
-impl HtmlSafe for MaybeTime {}
-
-/// How a badge looks; its text says the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    Good,
-    Warn,
-    Bad,
-    Plain,
-}
-
-/// A short state as an element. The text is fixed, never from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Badge(pub Tone, pub &'static str);
-
-impl fmt::Display for Badge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#"<span class="badge {}">{}</span>"#, self.0.class(), self.1)
-    }
-}
-
-impl HtmlSafe for Badge {}
-
-impl Tone {
-    pub const fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Warn => "warn",
-            Self::Bad => "bad",
-            Self::Plain => "plain",
-        }
-    }
-}
 
 /// A severity as people read it.
 pub const fn severity(severity: Severity) -> Badge {
@@ -88,25 +18,6 @@ pub const fn severity(severity: Severity) -> Badge {
         Severity::Minor => Badge(Tone::Warn, "Minor"),
         Severity::Informational => Badge(Tone::Plain, "Informational"),
     }
-}
-
-/// The frame around every page for people who are signed in.
-pub struct Shell {
-    pub title: &'static str,
-    pub user: String,
-    pub workspaces: Vec<Link>,
-    pub links: Vec<Link>,
-    /// The pages beneath one of the links.
-    pub tabs: Vec<Link>,
-    /// What has just been done.
-    pub notice: Option<&'static str>,
-    /// Whether to say on every page that this node is retired.
-    pub retired: bool,
-    /// Beside the pages of Administration.
-    pub aside: Option<Aside>,
-    /// Names the next change, so that a form sent twice is carried out once.
-    pub once: String,
-    pub assets: Assets,
 }
 
 impl Shell {
@@ -132,8 +43,8 @@ impl Shell {
         Self { notice: Done::read(uri), ..self }
     }
 
-    pub fn beside(self, aside: Aside) -> Self {
-        Self { aside: Some(aside), ..self }
+    pub fn beside(self, aside: &Aside) -> Self {
+        Self { aside: Some(aside.html()), ..self }
     }
 }
 
@@ -142,43 +53,8 @@ pub fn clustered(state: &State) -> bool {
     !state.settings().vip.is_empty() || state.members().filter(|m| !m.retired).count() > 1
 }
 
-/// `1 record`, `2 records`.
-pub fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}
-
-/// A rendered page.
-pub fn page(status: StatusCode, template: &impl Template) -> Response {
-    match template.render() {
-        Ok(html) => (status, Html(html)).into_response(),
-        Err(error) => {
-            tracing::error!(%error, "a page could not be rendered");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
-    }
-}
-
 /// A page could not be made: the thread that made it broke off.
 pub fn server_failed(error: &tokio::task::JoinError) -> Response {
     tracing::error!(%error, "a page could not be made");
-    super::pages::problem(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made", "The node's log says why.")
-}
-
-/// Leads the browser to another page of this server.
-pub fn see_other(path: &str) -> Response {
-    (StatusCode::SEE_OTHER, [(LOCATION, path.to_owned())]).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_by_people_and_programs() {
-        let at = Millis(1_763_863_735_120);
-        let html = Time(at).to_string();
-        assert_eq!(html, r#"<time datetime="2025-11-23T02:08:55.12Z">2025-11-23 02:08 UTC</time>"#);
-        assert_eq!(MaybeTime(None).to_string(), "\u{2013}");
-        assert_eq!(Time(Millis(u64::MAX)).to_string(), format!("{} ms", u64::MAX));
-    }
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made", "The node's log says why.")
 }

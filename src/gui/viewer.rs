@@ -1,9 +1,9 @@
 //! The person behind a request, and what of the server is theirs.
 
-use super::form::Form;
 use crate::admin::{AdminError, Caller, Kind, REQUEST_ID_KEY};
 use crate::license::{Account, Action, Alert, Event, Instance, Place, State, User, VirtualAccount};
 use crate::pki::random;
+use crate::web::form::Form;
 use tonic::metadata::MetadataValue;
 
 /// The person a request comes from.

@@ -491,6 +491,10 @@ impl ClusterControl for Control {
 
 #[async_trait]
 impl SyncControl for Control {
+    async fn close(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
+        self.upstream()?.close(account, actor).await
+    }
+
     async fn sync_now(&self, account: AccountId) -> Result<(), AdminError> {
         self.upstream()?.synchronize(account).await
     }

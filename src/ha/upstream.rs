@@ -89,6 +89,20 @@ impl UpstreamKeeper {
     }
 
     /// # Errors
+    /// See [`UpstreamError`]. The closing request stays outstanding then; it can go by files.
+    pub async fn close(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
+        let name = self.ledger.state().account(account).map(|a| a.name.clone()).unwrap_or_default();
+        self.get()?.close(account, actor).await.map_err(|e| {
+            let what = format!("account {name:?} is not deleted yet: central has not answered that it ends");
+            not_exchanged(&what, e).hint(format!(
+                "run the same command again when central answers; or exchange files, with `licraft sync export-request \
+                 FILE --account {name:?}` and `licraft sync import-response`, and run it then; where central is gone for \
+                 good, add --without-central"
+            ))
+        })
+    }
+
+    /// # Errors
     /// See [`UpstreamError`].
     pub async fn export(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError> {
         self.get()?.request(account, actor).await.map_err(|e| not_exchanged("nothing was exported", e))

@@ -104,6 +104,8 @@ impl State {
             }
             Command::ReactivateAccount { account: id } => ("account-reactivate", account(*id)),
             Command::DeleteAccount { account: id } => ("account-delete", account(*id)),
+            Command::AbandonAccount { account: id } => ("account-abandon", account(*id)),
+            Command::CloseAccount { account: id } => ("account-close", account(*id)),
             Command::CreateVirtualAccount { account: id, name } => {
                 ("virtual-account-create", format!("{}/{name}", account(*id)))
             }

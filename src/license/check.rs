@@ -113,6 +113,9 @@ impl State {
             differs(found, what("overdue"), alert(AlertKind::SynchronizationOverdue), account.sync.overdue);
             let failed = account.sync.last_failure.is_some();
             differs(found, what("failed"), alert(AlertKind::SynchronizationFailed), failed);
+            if account.sync.ends() && (account.status != AccountStatus::Inactive || account.instances > 0) {
+                found.push(format!("Account {} ends, but is in use.", account.id));
+            }
         }
         for va in self.virtual_accounts.values().filter(|va| self.account(va.account).is_none()) {
             found.push(format!("Virtual account {} belongs to no account.", va.id));

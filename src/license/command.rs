@@ -101,7 +101,7 @@ pub enum Command {
     ReactivateAccount {
         account: AccountId,
     },
-    /// Only when empty of instances and synchronized.
+    /// Only when empty of instances and, where it was registered, closed at central.
     DeleteAccount {
         account: AccountId,
     },
@@ -239,6 +239,14 @@ pub enum Command {
         names: ServerNames,
         csr: Vec<u8>,
         key: Sealed,
+    },
+    /// Freezes the last synchronization of an inactive, empty account: it tells central that the account ends.
+    CloseAccount {
+        account: AccountId,
+    },
+    /// Deletes an inactive, empty account though central has not heard of its end.
+    AbandonAccount {
+        account: AccountId,
     },
 }
 

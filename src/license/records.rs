@@ -191,14 +191,20 @@ pub struct SyncState {
     pub last_failure: Option<(Millis, String)>,
     /// `due` has passed and the alert says so.
     pub overdue: bool,
-    /// Product instances that central last heard of; an account is deleted only when this is 0.
-    pub reported_instances: u64,
     pub schedule: Schedule,
     /// When `schedule` was set.
     pub scheduled_since: Millis,
+    /// Central has heard that the account ends, and has freed the virtual account that it was bound to.
+    pub closed: bool,
 }
 
 impl SyncState {
+    /// Whether central has heard, or may have heard, that the account ends.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.closed || self.outstanding.as_ref().is_some_and(|o| o.closing)
+    }
+
     /// When it becomes overdue, unless it already is.
     pub(super) fn watched(&self) -> Option<Millis> {
         self.due.filter(|_| !self.overdue)
@@ -220,6 +226,8 @@ pub struct SyncOutstanding {
     pub instances: u64,
     /// The certificate for the products' ports that was wanted then.
     pub server: Option<ServerRequest>,
+    /// It is the account's last one.
+    pub closing: bool,
 }
 
 /// What central is asked to sign for the products' ports.

@@ -262,6 +262,12 @@ impl SyncControl for Central {
         self.commit("sync", Command::FailSync { account, seq, reason }).await?;
         Err(AdminError::new(Kind::Unreachable, "central does not answer").hint("look at `licraft settings get`"))
     }
+    async fn close(&self, account: AccountId, actor: &str) -> Result<(), AdminError> {
+        self.commit(actor, Command::CloseAccount { account }).await?;
+        let seq = self.0.state().account(account).unwrap().sync.seq;
+        let (entitlements, response, signed) = (Vec::new(), [0; 32], None);
+        self.commit(actor, Command::CompleteSync { account, seq, entitlements, response, signed }).await.map(|_| ())
+    }
     async fn export_request(&self, account: AccountId, actor: &str) -> Result<Asked, AdminError> {
         self.commit(actor, Command::BeginSync { account }).await?;
         let seq = self.0.state().account(account).map(|account| account.sync.seq);

@@ -79,6 +79,31 @@ fn accounts_from_request_to_deletion() {
     let run = node.run(&["account", "show", "NONE"]).code(1);
     let expected = "Error: there is no account `NONE`\nTry: `licraft account list` shows them\n";
     assert_eq!(stderr(&run), expected);
+
+    node.run(&["token", "create"]).success();
+    let run = node.run(&["account", "delete", "TEST"]).code(2);
+    let asked = "- it is in service: it is deactivated\n\
+                 - 1 registration token could still be used: no product can register with them any more\n\
+                 - central has not heard that it ends: a last request is made for it: licraft sync export-request FILE \
+                 --account \"TEST\", then licraft sync import-response with the answer\nDelete account TEST?";
+    assert!(stderr(&run).contains(asked), "{}", stderr(&run));
+    assert_eq!(table(&node, &["account", "delete", "TEST", "--yes"]), "Account TEST is deleted.\n");
+    assert_eq!(json(&node, &["account", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn an_account_with_products_is_not_deleted_and_what_is_in_the_way_is_said() {
+    let node = Node::with_account();
+    let token = json(&node, &["token", "create"])["token"].as_str().unwrap().to_owned();
+    node.register(&token, "SN1", None, 3);
+    let before = table(&node, &["account", "list"]);
+    let run = node.run(&["account", "delete", "TEST", "--yes"]).code(1);
+    let error = stderr(&run);
+    assert!(error.starts_with("Error: account \"TEST\" cannot be deleted yet\nWhy: 1 product instance"), "{error}");
+    assert!(error.contains("Try: licraft instance list --account \"TEST\""), "{error}");
+    assert!(stdout(&run).contains("\n- it is in service: it is deactivated\n"), "{}", stdout(&run));
+    assert_eq!(table(&node, &["account", "list"]), before, "nothing has changed");
+    node.run(&["account", "delete", "TEST", "--without-central", "--yes"]).code(1);
 }
 
 #[test]
@@ -154,7 +179,7 @@ fn the_audit_log_names_every_change_and_shows_when_it_was_altered() {
     let node = Node::with_account();
     node.run(&["token", "create", "--description", "branch"]).success();
     node.run(&["settings", "set", "central-url", "https://central.example.com"]).success();
-    node.run(&["account", "delete", "TEST", "--yes"]).code(1);
+    node.run(&["account", "reject", "TEST", "--reason", "late", "--yes"]).code(1);
     let file = node.dir.path().join("audit.jsonl");
     let path = file.to_str().unwrap();
     assert_eq!(table(&node, &["audit", "export", path]), format!("6 entries are in {path}.\n"));

@@ -50,7 +50,9 @@ struct AccountModel {
     outstanding: Option<(u64, Frozen, u64)>,
     /// The certificate request that is outstanding with it.
     sent: Option<Vec<u8>>,
-    reported: u64,
+    /// Whether that is the account's last one, and whether central has answered such a one.
+    closing: bool,
+    closed: bool,
     due: Option<u64>,
     failed: bool,
     schedule: Schedule,
@@ -264,7 +266,7 @@ impl Auditor {
             Command::Resume { .. } => self.resumed = self.now,
             Command::RaiseIncarnation => {
                 self.incarnation += 1;
-                self.accounts.values_mut().for_each(|a| a.outstanding = None);
+                self.accounts.values_mut().for_each(|a| (a.outstanding, a.closing) = (None, false));
             }
             Command::SetSettings { .. } | Command::DigestMark { .. } | Command::NoteEvent { .. } => {}
             Command::PutMember { member } => {
@@ -310,9 +312,13 @@ impl Auditor {
                 self.step(account.0, &[AccountStatus::Active], AccountStatus::Inactive)?;
             }
             Command::ReactivateAccount { account } => {
+                let ends = self.accounts.get(&account.0).is_some_and(|a| a.closing || a.closed);
+                ensure(!ends, Reason::State)?;
                 self.step(account.0, &[AccountStatus::Inactive], AccountStatus::Active)?;
             }
-            Command::DeleteAccount { account } => self.delete_account(account.0)?,
+            Command::DeleteAccount { account } => self.delete_account(account.0, false)?,
+            Command::AbandonAccount { account } => self.delete_account(account.0, true)?,
+            Command::CloseAccount { account } => return self.close_account(account.0),
             Command::CreateVirtualAccount { account, name } => {
                 self.active(account.0)?;
                 self.free_va_name(account.0, name)?;
@@ -346,13 +352,16 @@ impl Auditor {
             Command::RevokeToken { token } => self.tokens.get_mut(&token.0).ok_or(Reason::NotFound)?.revoked = true,
             Command::BeginSync { account } => return self.begin_sync(account.0),
             Command::CompleteSync { account, seq, entitlements, signed, .. } => {
-                let instances = self.outstanding(account.0, *seq)?;
+                self.outstanding(account.0, *seq)?;
                 self.signed(account.0, signed.as_ref());
                 self.entitle(account.0, entitlements);
                 let account = self.accounts.get_mut(&account.0).unwrap();
-                account.reported = instances;
                 account.outstanding = None;
                 account.failed = false;
+                if account.closing {
+                    account.due = None;
+                }
+                (account.closed, account.closing) = (account.closing, false);
             }
             Command::FailSync { account, seq, .. } => {
                 self.outstanding(account.0, *seq)?;
@@ -410,7 +419,8 @@ impl Auditor {
             seq: 0,
             sent: None,
             outstanding: None,
-            reported: 0,
+            closing: false,
+            closed: false,
             due: None,
             failed: false,
             schedule: Schedule::default(),
@@ -436,12 +446,13 @@ impl Auditor {
         ensure(!self.vas.values().any(|(a, n)| *a == account && n == name), Reason::Exists)
     }
 
-    fn delete_account(&mut self, id: u64) -> Result<(), Reason> {
+    fn delete_account(&mut self, id: u64, without_central: bool) -> Result<(), Reason> {
         let account = self.accounts.get(&id).ok_or(Reason::NotFound)?;
         let status = account.status;
         ensure(!matches!(status, AccountStatus::Active | AccountStatus::Approved), Reason::State)?;
+        ensure(!without_central || status == AccountStatus::Inactive, Reason::State)?;
         ensure(self.instances.values().all(|i| self.account_of(i.va) != id), Reason::NotEmpty)?;
-        ensure(account.outstanding.is_none() && account.reported == 0, Reason::State)?;
+        ensure(without_central || status != AccountStatus::Inactive || account.closed, Reason::State)?;
         let vas: Vec<u64> = self.vas.iter().filter(|(_, v)| v.0 == id).map(|(va, _)| *va).collect();
         vas.into_iter().for_each(|va| self.forget_va(va));
         self.licenses.retain(|_, l| l.0 != id);
@@ -493,6 +504,7 @@ impl Auditor {
     fn begin_sync(&mut self, id: u64) -> Result<Outcome, Reason> {
         let status = self.accounts.get(&id).ok_or(Reason::NotFound)?.status;
         ensure(matches!(status, AccountStatus::Active | AccountStatus::Inactive), Reason::AccountInactive)?;
+        ensure(!self.accounts[&id].closed, Reason::State)?;
         let instances = self.instances.values().filter(|i| self.account_of(i.va) == id).count() as u64;
         let mut usage: Frozen = BTreeMap::new();
         for key in self.pools().into_iter().filter(|k| self.account_of(k.0) == id) {
@@ -509,6 +521,20 @@ impl Auditor {
             account.sent = self.wanted.as_ref().map(|(_, csr)| csr.clone());
         }
         Ok(Outcome::SyncBegun { seq: account.seq })
+    }
+
+    fn close_account(&mut self, id: u64) -> Result<Outcome, Reason> {
+        let account = self.accounts.get(&id).ok_or(Reason::NotFound)?;
+        ensure(account.status == AccountStatus::Inactive, Reason::State)?;
+        ensure(self.instances.values().all(|i| self.account_of(i.va) != id), Reason::NotEmpty)?;
+        if account.closed {
+            return Ok(Outcome::Done);
+        }
+        ensure(account.outstanding.is_none() || account.closing, Reason::State)?;
+        let begun = self.begin_sync(id)?;
+        let account = self.accounts.get_mut(&id).unwrap();
+        (account.closing, account.sent) = (true, None);
+        Ok(begun)
     }
 
     /// Central has signed the request that was sent; another one may be wanted by now.

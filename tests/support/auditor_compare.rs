@@ -52,6 +52,8 @@ impl Auditor {
             let usage = |o: &SyncOutstanding| o.usage.iter().map(|(tag, n, net)| (tag.clone(), (*n, *net))).collect();
             let frozen = frozen.map(|o| (o.seq, usage(o), o.instances));
             same("frozen usage", model.outstanding.clone(), frozen)?;
+            same("ends", model.closed || model.closing, account.sync.ends())?;
+            same("closed", model.closed, account.sync.closed)?;
             let vas = self.vas.iter().filter(|(_, v)| v.0 == *id).map(|(va, _)| *va).collect();
             same("virtual accounts", vas, ids(state.virtual_accounts(account.id).map(|v| v.id.0)))?;
             let tags: Vec<String> = self.licenses.values().filter(|l| l.0 == *id).map(|l| l.1.clone()).collect();

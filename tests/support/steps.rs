@@ -91,6 +91,8 @@ impl Rig {
                 Command::RequestAccount { name, requested_by: "me".into(), smart_account: "S".into(), virtual_account }
             }
             (1, _) => Command::RejectAccount { account, reason: "no".into() },
+            (2, Some(AccountStatus::Inactive)) if step.n < 8 => Command::CloseAccount { account },
+            (2, Some(AccountStatus::Inactive)) if step.n == 11 => Command::AbandonAccount { account },
             (2, _) => Command::DeleteAccount { account },
             (3, Some(AccountStatus::Active)) => Command::DeactivateAccount { account, reason: "moved".into() },
             (_, Some(AccountStatus::Requested)) => Command::ApproveAccount { account, keys: keys() },

@@ -4,7 +4,7 @@ use super::sync::sync_status;
 use crate::admin::find;
 use crate::admin::service::{Call, Service};
 use crate::admin::wire;
-use crate::license::{Command, State};
+use crate::license::{Command, Finding, State};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
@@ -57,10 +57,17 @@ impl accounts_server::Accounts for Service {
         Ok(Response::new(Changed { id: self.change(&call, Command::ReactivateAccount { account }).await? }))
     }
 
-    async fn delete(&self, request: Request<AccountRef>) -> Result<Response<Changed>, Status> {
+    async fn check(&self, request: Request<AccountRef>) -> Result<Response<AccountDeletion>, Status> {
+        let state = self.state();
+        let account = find::account(&state, &request.get_ref().account)?.id;
+        let finding = |f: Finding| DeletionFinding { in_the_way: f.in_the_way, what: f.what, next: f.next };
+        let findings = state.before_deletion(account).into_iter().map(finding).collect();
+        Ok(Response::new(AccountDeletion { findings }))
+    }
+
+    async fn delete(&self, request: Request<DeleteAccountRequest>) -> Result<Response<Changed>, Status> {
         let (call, asked) = Call::split(request)?;
-        let account = find::account(&self.state(), &asked.account)?.id;
-        Ok(Response::new(Changed { id: self.change(&call, Command::DeleteAccount { account }).await? }))
+        Ok(Response::new(Changed { id: self.delete_account(&call, asked).await? }))
     }
 }
 

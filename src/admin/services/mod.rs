@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod certificates;
 mod cluster;
+mod deletion;
 mod doctor;
 mod events;
 mod instances;

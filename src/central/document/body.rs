@@ -142,6 +142,9 @@ pub struct SyncRequest {
     /// A certificate for the products' ports of the server, to be signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateRequest>,
+    /// The account ends with this: it is empty, and nothing follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub closing: bool,
 }
 
 /// What products see of the server. The names count, not what the PKCS#10 request says.

@@ -5,11 +5,11 @@ use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Entered, Posted, called, failed, finish};
 use crate::gui::aside::Aside;
-use crate::gui::list::{Asked, List};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page};
-use crate::license::{self, Account, AccountId, AccountStatus, Action, Place, State};
+use crate::license::{self, Account, AccountId, AccountStatus, Action, Finding, Place, State};
 use crate::proto::admin::accounts_server::Accounts;
-use crate::proto::admin::{AccountReasonRequest, AccountRef, RequestAccountRequest};
+use crate::proto::admin::{AccountReasonRequest, AccountRef, DeleteAccountRequest, RequestAccountRequest};
+use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;
@@ -134,14 +134,14 @@ impl Verb {
         match account.status {
             AccountStatus::Requested => vec![Self::Approve, Self::Reject],
             AccountStatus::Approved => vec![Self::Reject],
-            AccountStatus::Active => vec![Self::Deactivate],
+            AccountStatus::Active => vec![Self::Deactivate, Self::Delete],
             AccountStatus::Inactive => vec![Self::Activate, Self::Delete],
             AccountStatus::Rejected => vec![Self::Delete],
         }
     }
 
     /// What it means.
-    fn says(self, account: &Account) -> Vec<String> {
+    fn says(self, account: &Account, state: &State) -> Vec<String> {
         let name = &account.name;
         match self {
             Self::Approve => vec![format!(
@@ -155,13 +155,11 @@ impl Verb {
                 "What they have stays theirs for the time that they were given.".into(),
             ],
             Self::Activate => vec![format!("Products of account {name} are served again.")],
-            Self::Delete => vec![
-                format!("Account {name} is deleted with its virtual accounts and tokens. This cannot be undone."),
-                format!(
-                    "It has {} product instances; there must be none, and central must have heard of that by a synchronization.",
-                    account.instances
-                ),
-            ],
+            Self::Delete => {
+                let said =
+                    format!("Account {name} is deleted with its virtual accounts and tokens. This cannot be undone.");
+                std::iter::once(said).chain(state.before_deletion(account.id).iter().map(finding)).collect()
+            }
         }
     }
 
@@ -180,6 +178,15 @@ impl Verb {
             Self::Activate => Done::AccountActivated,
             Self::Delete => Done::AccountDeleted,
         }
+    }
+}
+
+/// One thing between an account and its deletion, as a sentence.
+fn finding(finding: &Finding) -> String {
+    let what = format!("{}{}", finding.what[..1].to_uppercase(), &finding.what[1..]);
+    match finding.in_the_way {
+        true => format!("{what}. See to it first: {}.", finding.next),
+        false => format!("{what}: {}.", finding.next),
     }
 }
 
@@ -207,7 +214,7 @@ impl AccountsPage {
         });
         let status = entered.status();
         let shell =
-            Shell::new(&state, viewer, HREF, "Accounts").noting(uri).beside(Aside::of(app, viewer, &state).await);
+            Shell::new(&state, viewer, HREF, "Accounts").noting(uri).beside(&Aside::of(app, viewer, &state).await);
         let list = asked.page(|| accounts.iter(), |a| AccountRow::of(a, viewer, &state));
         let may_request = viewer.may(Action::ManageAccounts, Place::Server, &state);
         page(status, &Self { shell, tab, waiting, list, may_request, entered })
@@ -259,7 +266,7 @@ async fn log(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: U
     let events: Vec<_> = state.events(0).filter(about).filter(found).collect();
     let pending = |a: &&Account| matches!(a.status, AccountStatus::Requested | AccountStatus::Approved);
     let waiting = viewer.accounts(&state).iter().filter(|a| pending(a)).count();
-    let shell = Shell::new(&state, &viewer, HREF, "Accounts").beside(Aside::of(&app, &viewer, &state).await);
+    let shell = Shell::new(&state, &viewer, HREF, "Accounts").beside(&Aside::of(&app, &viewer, &state).await);
     let list = asked.page(|| events.iter().rev(), |e| EventRow::of(&state, e));
     page(StatusCode::OK, &LogPage { shell, tab: Tab::Log, waiting, list })
 }
@@ -296,7 +303,9 @@ async fn account(
     events.truncate(EVENTS);
     let of_account = state.virtual_accounts(account.id);
     let template = AccountPage {
-        shell: Shell::new(&state, &viewer, HREF, "Account").noting(&uri).beside(Aside::of(&app, &viewer, &state).await),
+        shell: Shell::new(&state, &viewer, HREF, "Account")
+            .noting(&uri)
+            .beside(&Aside::of(&app, &viewer, &state).await),
         row: AccountRow::of(account, &viewer, &state),
         instances: account.instances,
         virtual_accounts: of_account
@@ -330,7 +339,7 @@ async fn confirm(
     };
     Confirm {
         shell: Shell::new(&state, &viewer, HREF, verb.text()),
-        says: verb.says(account),
+        says: verb.says(account, &state),
         button: verb.text(),
         reason: verb.reason(),
         fields: Vec::new(),
@@ -356,7 +365,7 @@ async fn change(
 async fn carry_out(
     app: &App,
     viewer: &Viewer,
-    form: &crate::gui::form::Form,
+    form: &crate::web::form::Form,
     id: u64,
     verb: Verb,
 ) -> Result<(), AdminError> {
@@ -374,7 +383,10 @@ async fn carry_out(
         Verb::Reject => Accounts::reject(service, because()).await,
         Verb::Deactivate => Accounts::deactivate(service, because()).await,
         Verb::Activate => Accounts::activate(service, named()).await,
-        Verb::Delete => Accounts::delete(service, named()).await,
+        Verb::Delete => {
+            let asked = DeleteAccountRequest { account: account.clone(), ..DeleteAccountRequest::default() };
+            Accounts::delete(service, viewer.ask(form, asked)).await
+        }
     };
     called(result).map(drop)
 }

@@ -54,7 +54,7 @@ pub async fn show(extract::State(app): extract::State<Arc<App>>, Extension(viewe
         }
     }
     let shell = Shell::new(&state, &viewer, "/administration", "Administration");
-    let shell = shell.beside(Aside::of(&app, &viewer, &state).await);
+    let shell = shell.beside(&Aside::of(&app, &viewer, &state).await);
     page(StatusCode::OK, &AdministrationPage { shell, widgets, invitation: !cluster && !viewer.retired })
 }
 

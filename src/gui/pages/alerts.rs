@@ -2,11 +2,11 @@
 
 use crate::gui::App;
 use crate::gui::act::{Done, Posted, called, finish};
-use crate::gui::list::{Asked, List};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Viewer, page, severity};
 use crate::license::{Action, Alert, Place, State};
 use crate::proto::admin::AlertRef;
 use crate::proto::admin::alerts_server::Alerts;
+use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract;
 use axum::response::Response;

@@ -4,11 +4,11 @@ use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Entered, Posted, called, failed, finish};
 use crate::gui::aside::Aside;
-use crate::gui::form::Form;
 use crate::gui::view::{Shell, Time, Viewer, page};
 use crate::license::{AccountId, Action, ApiClient, Place, Role, State};
 use crate::proto::admin::api_clients_server::ApiClients;
 use crate::proto::admin::{ApiClientRef, CreateApiClientReply, CreateApiClientRequest};
+use crate::web::form::Form;
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;
@@ -79,7 +79,9 @@ async fn page_of(
     let server = viewer.may(Action::ManageApiClients, Place::Server, &state);
     let roles = Role::ALL.into_iter().filter(|role| server && role.is_for_server()).map(|role| role.as_str());
     let template = ToolkitPage {
-        shell: Shell::new(&state, viewer, HREF, "API Toolkit").noting(uri).beside(Aside::of(app, viewer, &state).await),
+        shell: Shell::new(&state, viewer, HREF, "API Toolkit")
+            .noting(uri)
+            .beside(&Aside::of(app, viewer, &state).await),
         rows: clients(&state, viewer).into_iter().map(|client| Row::of(&state, client)).collect(),
         accounts: viewer.accounts(&state).into_iter().filter(|a| may(a.id)).map(|a| a.name.clone()).collect(),
         roles: roles.collect(),

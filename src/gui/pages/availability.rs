@@ -9,9 +9,9 @@ use crate::admin::{
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Posted, failed};
 use crate::gui::aside::Aside;
-use crate::gui::list::{Asked, List};
 use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page};
 use crate::license::{Action, Event, Place, State};
+use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;
@@ -236,7 +236,7 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
     let holder = status.vip.holder.clone().unwrap_or_else(|| "nobody".into());
     let shell = Shell::new(&state, &viewer, HREF, "High Availability").noting(&uri);
     let template = AvailabilityPage {
-        shell: shell.beside(Aside::of(&app, &viewer, &state).await),
+        shell: shell.beside(&Aside::of(&app, &viewer, &state).await),
         headline: Headline::of(&status),
         verdict: status.verdict.clone(),
         standalone: status.cluster == ClusterState::Standalone,
@@ -271,7 +271,7 @@ async fn log(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: U
     let asked = Asked::read(&uri);
     let found = |e: &&Event| e.account.is_none() && asked.matches([e.message.as_str(), &e.kind, &e.actor]);
     let events: Vec<_> = state.events(0).filter(found).collect();
-    let shell = Shell::new(&state, &viewer, HREF, "High Availability").beside(Aside::of(&app, &viewer, &state).await);
+    let shell = Shell::new(&state, &viewer, HREF, "High Availability").beside(&Aside::of(&app, &viewer, &state).await);
     let list = asked.page(|| events.iter().rev(), |e| EventRow::of(&state, e));
     page(StatusCode::OK, &LogPage { shell, list })
 }

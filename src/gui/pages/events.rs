@@ -1,9 +1,9 @@
 //! The event log, newest first.
 
 use crate::gui::App;
-use crate::gui::list::{Asked, List};
 use crate::gui::view::{Badge, Shell, Time, Viewer, page, severity};
 use crate::license::{Event, State};
+use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract;
 use axum::response::Response;

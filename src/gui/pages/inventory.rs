@@ -3,7 +3,6 @@
 use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Entered, Posted, called, failed};
-use crate::gui::form::{Form, query};
 use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, page};
 use crate::license::{
     Account, Action, MAX_TOKEN_DAYS, Place, State, TOKEN_DAYS, Token, TokenId, VirtualAccount, VirtualAccountId,
@@ -14,6 +13,7 @@ use crate::proto::admin::{
     CreateTokenReply, CreateTokenRequest, ListTokensRequest, RenameVirtualAccountRequest, RevokeTokenRequest,
     VirtualAccountRef,
 };
+use crate::web::form::{Form, query};
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;

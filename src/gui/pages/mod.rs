@@ -23,9 +23,7 @@ pub use availability::Headline;
 pub use standby::show as standby;
 
 use super::App;
-use super::assets::Assets;
-use super::view::page;
-use askama::Template;
+pub use super::view::problem;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
@@ -51,19 +49,6 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(settings::routes())
         .merge(synchronization::routes())
         .merge(users::routes())
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-struct ProblemPage {
-    assets: Assets,
-    title: &'static str,
-    text: &'static str,
-}
-
-/// A page that says what went wrong and what to do.
-pub fn problem(status: StatusCode, title: &'static str, text: &'static str) -> Response {
-    page(status, &ProblemPage { assets: Assets, title, text })
 }
 
 pub async fn not_found() -> Response {

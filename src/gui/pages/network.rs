@@ -42,7 +42,7 @@ pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<View
         sent: rate(i.rates.map(|rates| rates.1)),
     });
     let template = NetworkPage {
-        shell: Shell::new(&state, &viewer, "/network", "Network").beside(Aside::of(&app, &viewer, &state).await),
+        shell: Shell::new(&state, &viewer, "/network", "Network").beside(&Aside::of(&app, &viewer, &state).await),
         node: status.this_node,
         interfaces: interfaces.collect(),
         vip: status.vip.addresses,

@@ -3,12 +3,12 @@
 use crate::gui::App;
 use crate::gui::act::{Done, Entered, Posted, called};
 use crate::gui::aside::Aside;
-use crate::gui::list::{Asked, List};
 use crate::gui::view::{MaybeTime, Shell, Time, Viewer, page};
 use crate::license::{Action, AuditEntry, Millis, Place};
 use crate::proto::admin::certificates_server::Certificates;
 use crate::proto::admin::settings_server::Settings;
 use crate::proto::admin::{SetSettingRequest, ShowCertificateReply, ShowCertificateRequest};
+use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -75,7 +75,7 @@ async fn page_of(
     });
     let fault = readable.then(|| AuditEntry::first_fault(state.audit(0), None)).flatten();
     let template = SecurityPage {
-        shell: Shell::new(&state, viewer, HREF, "Security").noting(uri).beside(Aside::of(app, viewer, &state).await),
+        shell: Shell::new(&state, viewer, HREF, "Security").noting(uri).beside(&Aside::of(app, viewer, &state).await),
         until: MaybeTime(until),
         certificate,
         warning,

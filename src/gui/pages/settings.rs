@@ -54,7 +54,7 @@ async fn page_of(app: &App, viewer: &Viewer, uri: &Uri, refused: Option<(String,
         setting,
     };
     let template = SettingsPage {
-        shell: Shell::new(&state, viewer, HREF, "Settings").noting(uri).beside(Aside::of(app, viewer, &state).await),
+        shell: Shell::new(&state, viewer, HREF, "Settings").noting(uri).beside(&Aside::of(app, viewer, &state).await),
         rows: all.map(|reply| reply.settings.into_iter().map(row).collect()).unwrap_or_default(),
     };
     page(code, &template)

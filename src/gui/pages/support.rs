@@ -41,7 +41,7 @@ impl SupportPage {
         };
         let template = Self {
             shell: Shell::new(&state, viewer, "/support", "Support Center")
-                .beside(Aside::of(app, viewer, &state).await),
+                .beside(&Aside::of(app, viewer, &state).await),
             server_uid: state.meta().server_uid.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             checks,

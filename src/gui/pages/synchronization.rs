@@ -6,13 +6,13 @@ use crate::central::schedule;
 use crate::gui::App;
 use crate::gui::act::{Done, Entered, Posted, called, failed};
 use crate::gui::aside::Aside;
-use crate::gui::form::Form;
 use crate::gui::view::{Badge, MaybeTime, Shell, Viewer, page};
 use crate::license::{Account, AccountStatus, Action, Place, Schedule, State};
 use crate::proto::admin::sync_server::Sync;
 use crate::proto::admin::{
     AccountRef, EntitlementChange, ImportResponseRequest, ScheduleRequest, SyncEvery, SyncSchedule,
 };
+use crate::web::form::Form;
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Multipart, Path, State as Of};
@@ -98,7 +98,7 @@ async fn page_of(app: &App, viewer: &Viewer, uri: &Uri, error: Option<AdminError
     let template = SynchronizationPage {
         shell: Shell::new(&state, viewer, HREF, "Synchronization")
             .noting(uri)
-            .beside(Aside::of(app, viewer, &state).await),
+            .beside(&Aside::of(app, viewer, &state).await),
         may_import: rows.iter().any(|row| row.may),
         rows,
         central: state.settings().central_url.clone(),
@@ -141,7 +141,7 @@ async fn account_page(app: &App, viewer: &Viewer, uri: &Uri, id: u64, entered: E
     let template = AccountPage {
         shell: Shell::new(&state, viewer, HREF, "Synchronize account")
             .noting(uri)
-            .beside(Aside::of(app, viewer, &state).await),
+            .beside(&Aside::of(app, viewer, &state).await),
         row: Row::of(&state, viewer, account),
         every: EVERY.map(|(word, text)| (word, text, word == every)),
         at: format!("{:02}:{:02}", minute / 60, minute % 60),

@@ -4,7 +4,6 @@ use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Entered, Posted, called, failed};
 use crate::gui::aside::Aside;
-use crate::gui::form::Form;
 use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, page};
 use crate::license::{Action, Place, Role, State, User};
 use crate::pki::random;
@@ -12,6 +11,7 @@ use crate::proto::admin::users_server::Users;
 use crate::proto::admin::{
     CreateUserRequest, SetDisabledRequest, SetPasswordRequest, SetRoleRequest, UserRef, UserRole, VirtualAccountRef,
 };
+use crate::web::form::Form;
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;
@@ -92,7 +92,7 @@ fn places(state: &State) -> Vec<String> {
 async fn page_of(app: &App, viewer: &Viewer, uri: &Uri, made: Option<(String, String)>, entered: Entered) -> Response {
     let state = app.state();
     let template = UsersPage {
-        shell: Shell::new(&state, viewer, HREF, "Users").noting(uri).beside(Aside::of(app, viewer, &state).await),
+        shell: Shell::new(&state, viewer, HREF, "Users").noting(uri).beside(&Aside::of(app, viewer, &state).await),
         rows: state.users().map(|user| Row::of(app, &state, user)).collect(),
         roles: roles(Role::ReadOnly),
         places: places(&state),
@@ -176,7 +176,7 @@ async fn user_page(
     let own: Vec<&str> = row.places.split(", ").collect();
     let places = places(&state).into_iter().map(|place| (own.contains(&place.as_str()), place));
     let template = UserPage {
-        shell: Shell::new(&state, viewer, HREF, "User").noting(uri).beside(Aside::of(app, viewer, &state).await),
+        shell: Shell::new(&state, viewer, HREF, "User").noting(uri).beside(&Aside::of(app, viewer, &state).await),
         places: places.map(|(own, place)| (place, own)).collect(),
         row,
         disabled: user.disabled,

@@ -120,26 +120,44 @@ impl Apply<'_> {
 
     pub fn reactivate_account(&mut self, id: AccountId) -> Done {
         self.require_status(id, &[AccountStatus::Inactive], "reactivated")?;
+        let account = self.account(id)?;
+        if account.sync.ends() {
+            let message = format!("Central was told that account \"{}\" ends; delete it.", account.name);
+            return Err(refuse(Reason::State, message));
+        }
         let name = self.set_status(id, AccountStatus::Active, "", |_| {});
         self.inform(id, "account-reactivated", format!("Account \"{name}\" is active again."));
         Ok(Outcome::Done)
     }
 
-    /// Removes an account with its virtual accounts, tokens and pools. Nothing may be registered, and central must
-    /// have heard that nothing is.
+    /// Removes an account. Nothing may be registered, and central must have closed it if it ever knew it.
     pub fn delete_account(&mut self, id: AccountId) -> Done {
         let deletable = [AccountStatus::Requested, AccountStatus::Inactive, AccountStatus::Rejected];
         self.require_status(id, &deletable, "deleted")?;
-        let account = self.account(id)?.clone();
-        let name = &account.name;
-        if account.instances > 0 {
-            let message = format!("Account \"{name}\" still has {} product instances; remove them.", account.instances);
-            return Err(refuse(Reason::NotEmpty, message));
-        }
-        if account.sync.outstanding.is_some() || account.sync.reported_instances > 0 {
-            let message = format!("Central has not heard that account \"{name}\" is empty; synchronize it first.");
+        self.require_empty(id)?;
+        let account = self.account(id)?;
+        if account.status == AccountStatus::Inactive && !account.sync.closed {
+            let message = format!("Central has not heard that account \"{}\" ends; close it first.", account.name);
             return Err(refuse(Reason::State, message));
         }
+        let message = format!("Account \"{}\" was deleted.", account.name);
+        self.drop_account(id);
+        self.event(Severity::Informational, None, "account-deleted", message);
+        Ok(Outcome::Done)
+    }
+
+    /// Removes an account of which central goes on to believe that it is there.
+    pub fn abandon_account(&mut self, id: AccountId) -> Done {
+        self.require_status(id, &[AccountStatus::Inactive], "deleted without central")?;
+        self.require_empty(id)?;
+        let message = format!("Account \"{}\" was deleted without central.", self.account(id)?.name);
+        self.drop_account(id);
+        self.event(Severity::Minor, None, "account-abandoned", message);
+        Ok(Outcome::Done)
+    }
+
+    fn drop_account(&mut self, id: AccountId) {
+        let Some(account) = self.state.account(id).cloned() else { return };
         for kind in [AlertKind::AccountPending, AlertKind::SynchronizationFailed, AlertKind::SynchronizationOverdue] {
             self.drop_account_alert(kind, id);
         }
@@ -157,11 +175,19 @@ impl Apply<'_> {
         self.state.index.remove_account(&account);
         self.state.accounts.remove(&id);
         self.changes.insert(RecordKey::Account(id));
-        self.event(Severity::Informational, None, "account-deleted", format!("Account \"{name}\" was deleted."));
-        Ok(Outcome::Done)
     }
 
-    fn require_status(&self, id: AccountId, allowed: &[AccountStatus], verb: &str) -> Result<(), Refusal> {
+    pub fn require_empty(&self, id: AccountId) -> Result<(), Refusal> {
+        let account = self.account(id)?;
+        if account.instances == 0 {
+            return Ok(());
+        }
+        let (name, instances) = (&account.name, account.instances);
+        let message = format!("Account \"{name}\" still has {instances} product instances; remove them.");
+        Err(refuse(Reason::NotEmpty, message))
+    }
+
+    pub fn require_status(&self, id: AccountId, allowed: &[AccountStatus], verb: &str) -> Result<(), Refusal> {
         let account = self.account(id)?;
         if allowed.contains(&account.status) {
             return Ok(());

@@ -114,6 +114,8 @@ impl Apply<'_> {
             Command::DeactivateAccount { account, reason } => self.deactivate_account(*account, reason),
             Command::ReactivateAccount { account } => self.reactivate_account(*account),
             Command::DeleteAccount { account } => self.delete_account(*account),
+            Command::CloseAccount { account } => self.close_account(*account),
+            Command::AbandonAccount { account } => self.abandon_account(*account),
             Command::CreateVirtualAccount { account, name } => self.create_virtual_account(*account, name),
             Command::RenameVirtualAccount { va, name } => self.rename_virtual_account(*va, name),
             Command::DeleteVirtualAccount { va } => self.delete_virtual_account(*va),

@@ -26,9 +26,35 @@ impl Apply<'_> {
             let message = format!("Account \"{}\" is {}; it has nothing to synchronize.", account.name, account.status);
             return Err(refuse(Reason::AccountInactive, message));
         }
-        if let Some(outstanding) = &account.sync.outstanding {
-            return Ok(Outcome::SyncBegun { seq: outstanding.seq });
+        if account.sync.closed {
+            let message = format!("Central has closed account \"{}\"; delete it.", account.name);
+            return Err(refuse(Reason::State, message));
         }
+        match &account.sync.outstanding {
+            Some(outstanding) => Ok(Outcome::SyncBegun { seq: outstanding.seq }),
+            None => self.freeze(id, false),
+        }
+    }
+
+    /// Freezes the last one. It stays the same one too, and nothing can be registered any more.
+    pub fn close_account(&mut self, id: AccountId) -> Done {
+        self.require_status(id, &[AccountStatus::Inactive], "closed")?;
+        self.require_empty(id)?;
+        let account = self.account(id)?;
+        match &account.sync.outstanding {
+            _ if account.sync.closed => Ok(Outcome::Done),
+            Some(outstanding) if outstanding.closing => Ok(Outcome::SyncBegun { seq: outstanding.seq }),
+            Some(outstanding) => {
+                let (name, seq) = (&account.name, outstanding.seq);
+                let message = format!("Synchronization {seq} of account \"{name}\" is outstanding; finish it first.");
+                Err(refuse(Reason::State, message))
+            }
+            None => self.freeze(id, true),
+        }
+    }
+
+    fn freeze(&mut self, id: AccountId, closing: bool) -> Done {
+        let account = self.account(id)?;
         let seq = account.sync.seq + 1;
         let instances = account.instances;
         let mut usage = BTreeMap::new();
@@ -45,10 +71,10 @@ impl Apply<'_> {
         let Meta { incarnation, incarnation_since, .. } = self.state.meta;
         let begun = self.now;
         let previous = account.sync.last_response;
-        let wanted = self.state.server_certificate.wanted.as_ref();
+        let wanted = self.state.server_certificate.wanted.as_ref().filter(|_| !closing);
         let server = wanted.map(|wanted| ServerRequest { names: wanted.names.clone(), csr: wanted.csr.clone() });
         let outstanding =
-            SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances, server };
+            SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances, server, closing };
         self.change_account(id, |account| {
             account.sync.seq = seq;
             account.sync.outstanding = Some(outstanding);
@@ -65,7 +91,7 @@ impl Apply<'_> {
         signed: Option<&SignedCertificate>,
     ) -> Done {
         let outstanding = self.outstanding(id, seq)?;
-        let (reported, request) = (outstanding.instances, outstanding.server.clone());
+        let (request, closing) = (outstanding.server.clone(), outstanding.closing);
         self.check_entitlements(id, entitlements)?;
         signed.iter().try_for_each(|signed| inputs::chain(&signed.chain))?;
         let now = self.now;
@@ -75,9 +101,9 @@ impl Apply<'_> {
             sync.last_response = *response;
             sync.last_success = Some(now);
             sync.last_failure = None;
-            sync.due = Some(now.plus(SYNC_DUE));
+            sync.due = (!closing).then(|| now.plus(SYNC_DUE));
             sync.overdue = false;
-            sync.reported_instances = reported;
+            sync.closed = closing;
         });
         self.drop_account_alert(AlertKind::SynchronizationFailed, id);
         self.drop_account_alert(AlertKind::SynchronizationOverdue, id);
@@ -86,6 +112,13 @@ impl Apply<'_> {
             self.take_server_certificate(request, signed);
         }
         self.inform(id, "synchronized", format!("Synchronization {seq} was successful."));
+        if closing {
+            self.inform(
+                id,
+                "account-closed",
+                "Central has closed the account, and has freed its virtual account.".into(),
+            );
+        }
         Ok(Outcome::Done)
     }
 

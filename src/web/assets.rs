@@ -31,6 +31,7 @@ static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon.svg", "image/svg+xml", include_str!("assets/icon.svg")));
 
 /// Where the pages find the assets.
+#[derive(Default)]
 pub struct Assets;
 
 impl Assets {
