@@ -18,10 +18,10 @@ pub struct Setting {
     description: String,
 }
 
-/// A setting's new value.
+/// A setting's new value. Not called `Value`: of that name the description would allow anything.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Value {
+pub struct NewValue {
     value: String,
 }
 
@@ -40,14 +40,14 @@ pub async fn settings(app: Api, client: Client) -> Answer<Vec<Setting>> {
 
 /// Change a setting.
 #[utoipa::path(
-    put, path = "/api/v1/settings/{key}", tag = "server", params(("key" = String, Path)), request_body = Value,
+    put, path = "/api/v1/settings/{key}", tag = "server", params(("key" = String, Path)), request_body = NewValue,
     responses((status = 204, description = "Changed"), Problems), security(("bearer" = []))
 )]
 pub async fn set(
     app: Api,
     client: Client,
     Path(key): Path<String>,
-    Body(Value { value }): Body<Value>,
+    Body(NewValue { value }): Body<NewValue>,
 ) -> Result<StatusCode, Problem> {
     client.require(Action::ManageSettings, Place::Server, &app.state())?;
     done(Settings::set(&app.context.service, app.ask(&client, SetSettingRequest { key, value })).await)?;

@@ -26,7 +26,7 @@ pub struct Aside {
 }
 
 impl Aside {
-    pub async fn of(app: &App, viewer: &Viewer, state: &State) -> Self {
+    pub(super) async fn of(app: &App, viewer: &Viewer, state: &State) -> Self {
         let status = app.context.cluster.status().await;
         let mut alerts: Vec<_> = state.alerts().filter(|a| viewer.sees_alert(a, state)).collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised));

@@ -15,7 +15,7 @@ use super::document::MAX_DOCUMENT_BYTES;
 use super::problem::Problem;
 use super::records::UserRecord;
 use super::shared::{Shared, limit};
-use crate::web::assets::{self, Assets};
+use crate::web::assets;
 use crate::web::shield;
 use crate::web::sign_in::Door;
 use crate::web::view::{Link, Shell, problem};
@@ -66,7 +66,7 @@ impl Viewer {
         let pages = if self.user.must_change { Vec::new() } else { pages };
         let link = |(link, text)| Link { href: link, text, current: link == href, count: 0 };
         let links = pages.into_iter().map(link).collect();
-        Shell { title, user: self.user.name.clone(), links, retired: false, assets: Assets }
+        Shell { title, user: self.user.name.clone(), links, ..Shell::default() }
     }
 }
 

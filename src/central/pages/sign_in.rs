@@ -57,6 +57,8 @@ struct PasswordPage {
     must_change: bool,
     shortest: u64,
     longest: u64,
+    /// Not counted here: a new password ends them all.
+    elsewhere: usize,
     error: Option<String>,
 }
 
@@ -64,7 +66,7 @@ impl PasswordPage {
     fn new(viewer: &Viewer, error: Option<String>) -> Self {
         let shell = viewer.shell("/password", "Change password");
         let (shortest, longest) = (MIN_PASSWORD_BYTES, MAX_PASSWORD_BYTES);
-        Self { shell, must_change: viewer.user.must_change, shortest, longest, error }
+        Self { shell, must_change: viewer.user.must_change, shortest, longest, elsewhere: 0, error }
     }
 }
 

@@ -1,0 +1,101 @@
+//! Every page, and what holds of each at every width and in both schemes.
+
+use super::driver::{Browser, View};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A page by the name of its pictures.
+pub struct Page {
+    pub name: &'static str,
+    pub path: &'static str,
+    pub status: u16,
+}
+
+const fn page(name: &'static str, path: &'static str) -> Page {
+    Page { name, path, status: 200 }
+}
+
+/// The pages for people who are signed in. A new page needs a line here, and nothing else.
+pub const PAGES: [Page; 11] = [
+    page("overview", "/"),
+    page("high-availability", "/high-availability"),
+    page("accounts", "/accounts"),
+    page("licenses", "/licenses"),
+    page("licenses-searched", "/licenses?q=user"),
+    page("licenses-not-found", "/licenses?q=nothing"),
+    page("product-instances", "/product-instances"),
+    page("alerts", "/alerts"),
+    page("event-log", "/event-log"),
+    page("password", "/password"),
+    Page { name: "no-such-page", path: "/no-such-page", status: 404 },
+];
+
+pub const SIGN_IN: Page = page("sign-in", "/sign-in");
+pub const STANDBY: Page = Page { name: "standby", path: "/", status: 503 };
+
+const WIDTHS: [u32; 3] = [360, 768, 1440];
+/// Where the Tab key is pressed: on the smallest and the largest.
+const TABBED: [u32; 2] = [360, 1440];
+
+/// Where the pictures are kept.
+fn pictures() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_licraft")).ancestors().nth(2).unwrap();
+    target.join("browser")
+}
+
+/// Opens the page, looks at it in every view, keeps a picture of each, and returns what is wrong with it.
+pub fn faults(browser: &Browser, origin: &str, page: &Page) -> Vec<String> {
+    browser.open(&format!("{origin}{}", page.path));
+    let mut faults = Vec::new();
+    for width in WIDTHS {
+        for dark in [false, true] {
+            let view = View { width, dark };
+            browser.view(view);
+            let found = look(browser, page, view);
+            faults.extend(found.into_iter().map(|fault| format!("{} {view}: {fault}", page.name)));
+        }
+    }
+    faults.extend(browser.log().into_iter().filter(|line| !expected(page, line)));
+    faults
+}
+
+fn look(browser: &Browser, page: &Page, view: View) -> Vec<String> {
+    let seen = browser.run_async(include_str!("checks.js"), vec![]);
+    let mut faults: Vec<String> = serde_json::from_value(seen["faults"].clone()).unwrap();
+    if seen["status"] != page.status {
+        faults.push(format!("answered {}", seen["status"]));
+    }
+    browser.picture(&pictures().join(format!("{}-{view}.png", page.name)));
+    if !view.dark && TABBED.contains(&view.width) {
+        faults.extend(tab_through(browser));
+    }
+    if view == (View { width: WIDTHS[0], dark: false }) {
+        println!("{}: {} bytes, painted after {} ms", page.name, seen["bytes"], seen["paint"]);
+    }
+    faults
+}
+
+/// The browser itself logs an answer that is no success.
+fn expected(page: &Page, line: &str) -> bool {
+    page.status != 200 && line.contains(&format!("the server responded with a status of {}", page.status))
+}
+
+/// What the Tab key does not reach, or where one does not see that it has.
+fn tab_through(browser: &Browser) -> Vec<String> {
+    let script = include_str!("stops.js");
+    let stops = browser.run(script).as_u64().unwrap();
+    for _ in 0..stops {
+        browser.press_tab();
+    }
+    serde_json::from_value(browser.run(script)).unwrap()
+}
+
+/// What the checks find on a page that is wrong on purpose.
+pub fn faults_of(browser: &Browser, html: &str) -> Vec<String> {
+    browser.open("about:blank");
+    browser.run_async("document.documentElement.innerHTML = arguments[0]; arguments[1]()", vec![json!(html)]);
+    let seen: Value = browser.run_async(include_str!("checks.js"), vec![]);
+    let mut faults: Vec<String> = serde_json::from_value(seen["faults"].clone()).unwrap();
+    faults.extend(tab_through(browser));
+    faults
+}
