@@ -17,6 +17,10 @@ mod rest;
 mod rollover;
 #[path = "central/silence.rs"]
 mod silence;
+#[path = "central/once.rs"]
+mod once;
+#[path = "central/substitution.rs"]
+mod substitution;
 
 use licraft::central::admin::{AdminReply, AdminRequest, Caller, Entitle, ServerRow};
 use licraft::central::document::{self, BillingKind, SyncRequest, SyncResponse, Unverified};
@@ -322,6 +326,32 @@ fn purchased(ledger: &Memory, account: AccountId, tag: &str) -> u64 {
     state.pool(default_va, license).map_or(0, |p| p.purchased)
 }
 
+/// Registers a product in a virtual account.
+fn product(ledger: &Memory, va: VirtualAccountId, n: u8) -> InstanceId {
+    let at = (ledger.clock())();
+    let token_hash = [n; 32];
+    ledger.must(Command::CreateToken {
+        va,
+        hash: token_hash,
+        sealed: Sealed(vec![1]),
+        description: String::new(),
+        expires_days: 1,
+        max_uses: 0,
+        export_controlled: false,
+    });
+    let (key_hash, not_after) = ([n; 32], at.plus(CERTIFICATE_LIFE));
+    let registered = ledger.must(Command::Register {
+        token_hash,
+        udi: Udi { pid: "ROUTER".into(), sn: n.to_string() },
+        host_name: None,
+        product_type: "Router".into(),
+        software_version: "1".into(),
+        certificate: IdCertificate { serial: [n; 16], key_hash, not_before: at, not_after },
+    });
+    let Outcome::Registered(registered) = registered else { panic!("{registered:?}") };
+    registered.instance
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_is_registered_and_synchronized() {
     let scene = Scene::new().await;
@@ -360,31 +390,9 @@ async fn spare_licenses_cover_by_the_rules_of_central() {
     scene.node.synchronize(scene.account, "admin").await.unwrap();
 
     let va = scene.account().default_va;
-    let at = (scene.ledger.clock())();
-    let token_hash = [9; 32];
-    let expires = at.plus(Millis::DAY);
-    scene.ledger.must(Command::CreateToken {
-        va,
-        hash: token_hash,
-        sealed: Sealed(vec![1]),
-        description: String::new(),
-        expires_days: 1,
-        max_uses: 0,
-        export_controlled: false,
-    });
-    let certificate = IdCertificate { serial: [7; 16], key_hash: [7; 32], not_before: at, not_after: expires };
-    let registered = scene.ledger.must(Command::Register {
-        token_hash,
-        udi: Udi { pid: "ROUTER".into(), sn: "1".into() },
-        host_name: None,
-        product_type: "Router".into(),
-        software_version: "1".into(),
-        certificate,
-    });
-    let Outcome::Registered(registered) = registered else { panic!("{registered:?}") };
+    let instance = product(&scene.ledger, va, 7);
     let action = InstanceAction::Authorize { usage: vec![("LAB".into(), 4)] };
-    let authorized =
-        scene.ledger.must(Command::Numbered { instance: registered.instance, number: 1, digest: [1; 32], action });
+    let authorized = scene.ledger.must(Command::Numbered { instance, number: 1, digest: [1; 32], action });
     assert!(matches!(authorized, Outcome::Authorized(a) if a.in_compliance()));
     scene.node.synchronize(scene.account, "admin").await.unwrap();
 

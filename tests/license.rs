@@ -9,6 +9,8 @@ mod auditor;
 mod rig;
 #[path = "support/steps.rs"]
 mod steps;
+#[path = "license/substitution.rs"]
+mod substitution;
 
 use licraft::license::*;
 use proptest::prelude::*;

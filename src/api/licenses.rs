@@ -5,9 +5,9 @@ use super::incumbent::License;
 use super::problem::{Problem, Problems};
 use super::{Answer, Api, done};
 use crate::license::Action;
-use crate::listing::{self, LicenseColumn, LicenseSearch, Needle};
-use crate::proto::admin::TransferLicenseRequest;
+use crate::listing::{self, LicenseColumn, LicenseSearch, Needle, Order, Window};
 use crate::proto::admin::licenses_server::Licenses;
+use crate::proto::admin::{self, ShowLicenseRequest, TransferLicenseRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -86,6 +86,60 @@ pub async fn list(
     let found = listing::licenses(&state, vas, &wanted);
     let licenses = found.rows.iter().map(License::from).collect();
     Ok(axum::Json(LicensePage { licenses, total_records: found.total }))
+}
+
+/// A license with the calculation of its substitution.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LicenseShown {
+    /// In each virtual account that has or uses any.
+    licenses: Vec<License>,
+    /// Every loan among the licenses that the vendor's rules connect with it, in the order in which they are made. The
+    /// substitution of a license is what it borrows less what it lends.
+    loans: Vec<Loan>,
+}
+
+/// So many of one license stand in for another one.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Loan {
+    virtual_account: String,
+    from: String,
+    to: String,
+    /// The lesser of what `to` lacked and what `from` had to spare, after the loans before this one.
+    count: u64,
+    lacked: u64,
+    spare: u64,
+    /// From `to` up to `from`: each covers the one before it, by the vendor's rules.
+    rules: Vec<String>,
+}
+
+/// One license, by tag or name, with who lends what to whom and why.
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}/licenses/{license}", tag = "licenses",
+    params(("account" = String, Path), ("license" = String, Path)),
+    responses((status = 200, body = LicenseShown), Problems), security(("bearer" = []))
+)]
+pub async fn show(app: Api, client: Client, Path((account, license)): Path<(String, String)>) -> Answer<LicenseShown> {
+    let state = app.state();
+    let of = client.account(Action::Look, &state, &account)?;
+    let asked = ShowLicenseRequest { account, license };
+    let shown = done(Licenses::show(&app.context.service, app.ask(&client, asked)).await)?;
+    let wanted = LicenseSearch {
+        search: Needle::default(),
+        in_compliance: None,
+        order: Order::ascending(LicenseColumn::VirtualAccount),
+        window: Window::ALL,
+    };
+    let tags: Vec<&str> = shown.pools.iter().map(|pool| pool.tag.as_str()).collect();
+    let found = listing::licenses(&state, state.virtual_accounts(of.id), &wanted);
+    let licenses = found.rows.iter().filter(|row| tags.contains(&row.license.tag.as_str())).map(License::from);
+    let loan = |loan: admin::Loan| {
+        let admin::Loan { virtual_account, from, to, count, lacked, spare, rules } = loan;
+        Loan { virtual_account, from, to, count, lacked, spare, rules }
+    };
+    let loans = shown.loans.into_iter().map(loan).collect();
+    Ok(axum::Json(LicenseShown { licenses: licenses.collect(), loans }))
 }
 
 /// What moves from where to where.

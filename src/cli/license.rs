@@ -80,9 +80,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
                 reply.pools.iter().map(|pool| row(pool).json_only("loans", loans(pool, &reply.loans))).collect();
             print_list(context.format, "licenses", &rows);
             for loan in &reply.loans {
-                let Loan { virtual_account, from, to, count } = loan;
-                context
-                    .say(&format!("In {virtual_account} {count} of {from} cover {to}, as the vendor's rule allows."));
+                context.say(&sentence(loan));
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -103,10 +101,28 @@ async fn transfer(args: TransferArgs, context: &Context) -> Result<ExitCode, Cli
     Ok(ExitCode::SUCCESS)
 }
 
+/// A loan with its calculation.
+fn sentence(loan: &Loan) -> String {
+    let Loan { virtual_account, from, to, count, lacked, spare, rules } = loan;
+    let rule = match rules.as_slice() {
+        [_, between @ .., _] if !between.is_empty() => {
+            format!("as the vendor's rules allow by way of {}", between.join(" and "))
+        }
+        _ => "as the vendor's rule allows".to_owned(),
+    };
+    format!(
+        "In {virtual_account} {count} of {from} cover {to}, {rule}: {to} lacked {lacked}, {from} had {spare} to spare."
+    )
+}
+
 /// The loans in a pool's virtual account.
 fn loans(pool: &Pool, loans: &[Loan]) -> Value {
     let here = loans.iter().filter(|loan| loan.virtual_account == pool.virtual_account);
-    here.map(|loan| json!({ "from": loan.from, "to": loan.to, "count": loan.count })).collect()
+    let member = |l: &Loan| {
+        let Loan { from, to, count, lacked, spare, rules, .. } = l;
+        json!({ "from": from, "to": to, "count": count, "lacked": lacked, "spare": spare, "rules": rules })
+    };
+    here.map(member).collect()
 }
 
 fn row(pool: &Pool) -> Row {

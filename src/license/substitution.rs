@@ -10,12 +10,15 @@ use super::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// So many of a license stand in for another one in a virtual account.
+/// So many of a license stand in for another one in a virtual account: the lesser of what one lacked and the other had to
+/// spare, after the loans before this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loan {
     pub from: LicenseId,
     pub to: LicenseId,
     pub count: u64,
+    pub lacked: u64,
+    pub spare: u64,
 }
 
 /// The licenses that rules connect with each, itself among them, oldest first; only groups of two and more.
@@ -67,32 +70,54 @@ impl State {
         let mut loans = Vec::new();
         for (to, lenders) in borrowers {
             for from in lenders {
-                let count = spare[&from].min(-spare[&to]);
+                let (left, lacked) = (spare[&from], -spare[&to]);
+                let count = left.min(lacked);
                 if count > 0 {
-                    spare.insert(from, spare[&from] - count);
-                    spare.insert(to, spare[&to] + count);
-                    loans.push(Loan { from, to, count: count.unsigned_abs() });
+                    spare.insert(from, left - count);
+                    spare.insert(to, count - lacked);
+                    let [count, lacked, spare] = [count, lacked, left].map(i64::unsigned_abs);
+                    loans.push(Loan { from, to, count, lacked, spare });
                 }
             }
         }
         loans
     }
 
+    /// The rules by which a loan may be: the licenses from `to` up to `from`, of which each covers the one before. Empty
+    /// when there are none.
+    #[must_use]
+    pub fn rules_between(&self, to: LicenseId, from: LicenseId) -> Vec<LicenseId> {
+        let found = self.coverers(to);
+        let Some(mut place) = found.iter().position(|(id, _)| *id == from) else { return Vec::new() };
+        let mut rules = vec![from];
+        while place > 0 {
+            place = found[place].1;
+            rules.push(found[place].0);
+        }
+        rules.reverse();
+        rules
+    }
+
     /// The licenses that cover one, nearest first, then in the order of the rules.
     fn lenders(&self, license: LicenseId) -> Vec<LicenseId> {
-        let mut found = vec![license];
+        self.coverers(license).into_iter().skip(1).map(|(id, _)| id).collect()
+    }
+
+    /// The license and its lenders, each with the place of the one that it covers.
+    fn coverers(&self, license: LicenseId) -> Vec<(LicenseId, usize)> {
+        let mut found = vec![(license, 0)];
         let mut next = 0;
-        while let Some(license) = found.get(next).and_then(|id| self.license(*id)) {
+        while let Some(license) = found.get(next).and_then(|(id, _)| self.license(*id)) {
             for tag in &license.covered_by {
                 if let Some(coverer) = self.license_by_tag(license.account, tag)
-                    && !found.contains(&coverer.id)
+                    && !found.iter().any(|(id, _)| *id == coverer.id)
                 {
-                    found.push(coverer.id);
+                    found.push((coverer.id, next));
                 }
             }
             next += 1;
         }
-        found.split_off(1)
+        found
     }
 }
 

@@ -79,6 +79,13 @@ impl Limiter {
             Err(Duration::from_secs_f64((1.0 - bucket.level) / REFILL_PER_SECOND))
         }
     }
+
+    /// Gives back an attempt that was taken before anything was checked, and was a good one.
+    pub(crate) fn give_back(&self, address: IpAddr) {
+        if let Some(bucket) = self.buckets.lock().get_mut(&Source::from(address)) {
+            bucket.level = (bucket.level + 1.0).min(BURST);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +105,20 @@ mod tests {
         limiter.take(b, start).unwrap();
         limiter.take(a, start + wait).unwrap();
         limiter.take(a, start + wait).unwrap_err();
+    }
+
+    #[test]
+    fn good_attempts_are_given_back_so_that_any_number_may_come() {
+        let limiter = Limiter::default();
+        let (site, now) = ("192.0.2.1".parse().unwrap(), Instant::now());
+        for _ in 0..25_000 {
+            limiter.take(site, now).unwrap();
+            limiter.give_back(site);
+        }
+        for _ in 0..100 {
+            limiter.take(site, now).unwrap();
+        }
+        limiter.take(site, now).unwrap_err();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::pki::tls::ServerTls;
 use axum::Router;
 use axum::body::Body;
 use http::Request;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -60,6 +61,9 @@ const MAX_HEADER: usize = 16 * 1024;
 const MAX_STREAMS: u32 = 64;
 /// Pause after a failed `accept` (no descriptors left): long enough for some to be freed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// When less than one place in so many is free, connections end with their answer: whoever is idle must not keep those
+/// who wait from theirs until `header_read` is over.
+const SCARCE: usize = 4;
 /// How much of a plain HTTP request is read to find the host it was meant for.
 const MAX_PLAIN_HEAD: usize = 4 * 1024;
 
@@ -75,13 +79,14 @@ pub async fn serve_tls(
     let places = Arc::new(Semaphore::new(limits.connections));
     let (tracker, cut) = (TaskTracker::new(), CancellationToken::new());
     while let Some((stream, peer, place)) = next(&listener, &places, &shutdown).await {
-        let (tls, router, limits) = (tls.clone(), router.clone(), limits.clone());
+        let (tls, limits) = (tls.clone(), limits.clone());
+        let routed = Routed { router: router.clone(), places: places.clone() };
         let (shutdown, cut) = (shutdown.clone(), cut.clone());
         tracker.spawn(async move {
             let _place = place;
             tokio::select! {
                 () = cut.cancelled() => {}
-                result = connection(stream, peer, &tls, router, &limits, &shutdown) => {
+                result = connection(stream, peer, &tls, routed, &limits, &shutdown) => {
                     if let Err(error) = result {
                         tracing::debug!(%peer, %error, "connection ended");
                     }
@@ -95,6 +100,13 @@ pub async fn serve_tls(
         cut.cancel();
         tracker.wait().await;
     }
+}
+
+/// What answers, and what tells whether places are scarce.
+#[derive(Clone)]
+struct Routed {
+    router: Router,
+    places: Arc<Semaphore>,
 }
 
 type Place = tokio::sync::OwnedSemaphorePermit;
@@ -128,7 +140,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: &ServerTls,
-    router: Router,
+    routed: Routed,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
@@ -143,7 +155,7 @@ async fn connection(
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time"))??;
     match stream {
-        Some(stream) => serve_connection(stream, peer, router, limits, shutdown).await,
+        Some(stream) => serve_connection(stream, peer, routed, limits, shutdown).await,
         None => Ok(()),
     }
 }
@@ -151,15 +163,23 @@ async fn connection(
 async fn serve_connection(
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
-    router: Router,
+    Routed { router, places }: Routed,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
+    let scarce = limits.connections / SCARCE;
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        let answer = router.clone().call(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+        let (answer, places) = (router.clone().call(request.map(Body::new)), places.clone());
+        async move {
+            let mut answer = answer.await.unwrap_or_else(|never| match never {});
+            // HTTP/2, which browsers speak, has no such header (RFC 9113, 8.2.2).
+            if !http2 && places.available_permits() < scarce {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let io = TokioIo::new(stream);
     if http2 {

@@ -21,7 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as B64};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Registrations worked on at once. Each costs two signature checks and two signatures; more than this many would only
@@ -104,15 +104,7 @@ impl Service {
     fn charge(&self, source: IpAddr, problem: Problem) -> Problem {
         match self.limiter.take(source, Instant::now()) {
             Ok(()) => problem,
-            Err(wait) => {
-                let detail = format!(
-                    "{source} has sent too many requests that could not be attributed to a registered product; the last \
-                     one: {} ({})",
-                    problem.title, problem.code
-                );
-                let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-                Problem::new(Code::TooManyRequests, detail).retry_after(wait.max(1_000))
-            }
+            Err(wait) => too_many(source, wait, &format!("; the last one: {} ({})", problem.title, problem.code)),
         }
     }
 
@@ -177,20 +169,24 @@ impl Service {
     async fn readmit(&self, envelope: &Envelope, payload: RequestPayload, source: IpAddr) -> Result<Signed, Problem> {
         let old = request::certificate(&payload).map_err(|p| self.charge(source, p))?;
         let Ok(_place) = self.registrations.try_acquire() else { return Err(no_place()) };
-        let bytes = envelope.verify().map_err(|p| self.charge(source, p))?;
+        // Nobody answers for it yet, so it is paid for before its signatures are checked. A good one gets that back: a
+        // site of any size may come from one address.
+        self.limiter.take(source, Instant::now()).map_err(|wait| too_many(source, wait, ""))?;
+        let bytes = envelope.verify()?;
         let state = self.context.ledger.state();
         let issued = self.keyring.issued(&state, &old, (self.context.clock)()).map_err(internal)?;
         let Some((account, signer, former)) = issued else {
             let detail =
                 "the certificate is not in force, or no active account here has issued it; register with a token";
-            return Err(self.charge(source, Problem::new(Code::Refused(Reason::InstanceUnknown), detail)));
+            return Err(Problem::new(Code::Refused(Reason::InstanceUnknown), detail));
         };
         drop(state);
         if !certificate_key(&old).is_ok_and(|key| key == envelope.key) {
             let detail =
                 "the certificate is for another key than the one in the header; sign with the certificate's key";
-            return Err(self.charge(source, Problem::new(Code::WrongKey, detail)));
+            return Err(Problem::new(Code::WrongKey, detail));
         }
+        self.limiter.give_back(source);
         let ask = self.attribute(&signer, &bytes, &payload);
         if let Err(problem) = check_clock(&payload, ask.now) {
             return ask.refuse_problem(&problem);
@@ -476,6 +472,13 @@ fn check_clock(payload: &RequestPayload, now: Millis) -> Result<(), Problem> {
         minutes % 60
     );
     Err(Problem::new(Code::ClockSkew, detail))
+}
+
+fn too_many(source: IpAddr, wait: Duration, last: &str) -> Problem {
+    let detail =
+        format!("{source} has sent too many requests that could not be attributed to a registered product{last}");
+    let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    Problem::new(Code::TooManyRequests, detail).retry_after(wait.max(1_000))
 }
 
 fn no_place() -> Problem {

@@ -291,7 +291,8 @@ fn licenses_and_instances() {
     let said = String::from_utf8_lossy(&shown.get_output().stderr).into_owned();
     let said = said + &String::from_utf8_lossy(&shown.get_output().stdout);
     let loan =
-        format!("In {default} 2 of UC Manager Enhanced cover UC Manager Essential, as the vendor's rule allows.");
+        format!("In {default} 2 of UC Manager Enhanced cover UC Manager Essential, as the vendor's rule allows: ");
+    let loan = loan + "UC Manager Essential lacked 2, UC Manager Enhanced had 5 to spare.";
     assert!(said.contains(&loan), "{said}");
     let lent = json(&node, &["license", "show", "ENH"]);
     let lent = lent.as_array().unwrap().iter().find(|p| p["virtual_account"] == default).unwrap();
@@ -299,6 +300,8 @@ fn licenses_and_instances() {
         (&lent["substitution"], &lent["balance"], &lent["loans"][0]["count"]),
         (&(-2).into(), &3.into(), &2.into())
     );
+    let rules = ["UC Manager Essential", "UC Manager Enhanced"];
+    assert_eq!((&lent["loans"][0]["rules"], &lent["loans"][0]["spare"]), (&rules.into(), &5.into()));
     let run = node.run(&["instance", "show", "router-7"]).code(1);
     assert!(stderr(&run).contains("there is no product instance `router-7`"));
 }

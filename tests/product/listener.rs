@@ -130,6 +130,28 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     node.stop().await;
 }
 
+/// Whoever is idle does not keep a place that others wait for.
+#[tokio::test]
+async fn where_places_are_scarce_a_connection_ends_with_its_answer() {
+    let site = Site::new();
+    let node = site.serve_with(Limits { connections: 8, ..Limits::default() }).await;
+    let says_close = async || healthy(&node).await.unwrap().headers().get("connection").is_some_and(|v| v == "close");
+    assert!(!says_close().await, "seven places are free");
+    let mut holders = Vec::new();
+    for _ in 0..6 {
+        holders.push(connect(&node).await);
+    }
+    let end = tokio::time::Instant::now() + SOON;
+    while !says_close().await {
+        assert!(tokio::time::Instant::now() < end, "two of eight places are left at most, and nobody is told");
+    }
+    drop(holders);
+    while says_close().await {
+        assert!(tokio::time::Instant::now() < end, "all places are free again");
+    }
+    node.stop().await;
+}
+
 #[tokio::test]
 async fn a_replaced_certificate_is_used_for_new_connections() {
     let site = Site::new();

@@ -32,6 +32,9 @@ impl licenses_server::Licenses for Service {
             from: name(loan.from),
             to: name(loan.to),
             count: loan.count,
+            lacked: loan.lacked,
+            spare: loan.spare,
+            rules: state.rules_between(loan.to, loan.from).into_iter().map(name).collect(),
         };
         let loans = state
             .virtual_accounts(account.id)

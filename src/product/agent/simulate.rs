@@ -168,6 +168,10 @@ impl Worker {
             self.instances.push(instance);
         }
         self.registered_at = self.began.elapsed();
+        if self.shared.load.requests == Some(0) {
+            // A product that has nothing more to say hangs up; others may wait for its place.
+            self.connection = None;
+        }
         let shared = Arc::clone(&self.shared);
         shared.registered.wait().await;
         let end = shared.load.duration.map(|d| Instant::now() + d);
