@@ -4,7 +4,7 @@ use super::problem;
 use crate::gui::App;
 use crate::gui::list::{Asked, List};
 use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, page};
-use crate::license::{Instance, State};
+use crate::license::{AlertKind, Instance, State};
 use askama::Template;
 use axum::Extension;
 use axum::extract;
@@ -22,7 +22,7 @@ struct InstanceRow {
     virtual_account: String,
     registered: Time,
     last_contact: Time,
-    alert: Option<Badge>,
+    alerts: Vec<Badge>,
 }
 
 impl InstanceRow {
@@ -41,8 +41,19 @@ impl InstanceRow {
             virtual_account: va.map(|v| v.name.clone()).unwrap_or_default(),
             registered: Time(instance.registered),
             last_contact: Time(instance.last_contact),
-            alert: (!covered).then_some(Badge(Tone::Bad, "Out of Compliance")),
+            alerts: (!covered)
+                .then_some(Badge(Tone::Bad, "Out of Compliance"))
+                .into_iter()
+                .chain(state.failures(instance).map(failure))
+                .collect(),
         }
+    }
+}
+
+fn failure(kind: AlertKind) -> Badge {
+    match kind {
+        AlertKind::FailedToConnect => Badge(Tone::Warn, "Failed to Connect"),
+        _ => Badge(Tone::Bad, "Failed to Renew"),
     }
 }
 
