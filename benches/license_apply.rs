@@ -19,7 +19,7 @@ fn digest(n: u64) -> Digest32 {
 }
 
 fn run(state: &mut State, command: Command) -> Outcome {
-    let outcome = state.apply(Stamp { at: Millis(START) }, &request(command), &mut Changes::new());
+    let outcome = state.apply(Stamp::at(Millis(START)), &request(command), &mut Changes::new());
     assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     outcome
 }
@@ -91,7 +91,7 @@ fn measure(what: &str, state: &mut State, count: u64, command: impl Fn(u64) -> C
         let began = processor_time();
         let mut changes = Changes::new();
         for request in &requests {
-            let outcome = state.apply(Stamp { at: Millis(START) }, request, &mut changes);
+            let outcome = state.apply(Stamp::at(Millis(START)), request, &mut changes);
             assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
         }
         changed += changes.len() as u64;

@@ -337,6 +337,15 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     api.post("/api/v1/alerts/acknowledge", &admin, &which).ok();
     let alerts = api.get("/api/v1/alerts", &admin).ok();
     assert!(alerts.as_array().unwrap().iter().any(|a| a["source"] == alert["source"] && a["acknowledged"] == true));
+    let past = api.get("/api/v1/alerts/history", &admin).ok();
+    assert_eq!((&past[0]["number"], &past[0]["alert"]["messageType"]), (&json!(1), &json!("Account Pending")));
+    assert_eq!(api.get("/api/v1/alerts/history?after=1", &admin).ok()[0]["number"], 2);
+    assert!(api.get("/api/v1/accounts/TEST/alerts/history", &admin).ok()[0]["cleared"].is_string());
+    let clock = api.get("/api/v1/clock", &admin).ok();
+    assert_eq!((&clock["inDoubt"], &clock["stateTime"]), (&json!(false), &clock["clock"]));
+    let time = json!({ "time": clock["clock"] });
+    assert!(api.post("/api/v1/clock/accept", &admin, &time).problem(409).contains("no doubt"));
+    api.post("/api/v1/clock/accept", &admin, &json!({ "time": "soon" })).problem(400);
     assert!(api.post("/api/v1/accounts/TEST/synchronization", &admin, &Value::Null).problem(502).contains("central"));
     assert_eq!(api.get("/api/v1/accounts/TEST/synchronization", &admin).ok()["outstanding"], true);
 

@@ -52,6 +52,8 @@ struct Memory {
     after: bool,
     /// How far its clock is ahead, in milliseconds.
     ahead: Arc<AtomicU64>,
+    /// How far state time is behind its clock, which is in doubt then.
+    behind: AtomicU64,
 }
 
 impl Memory {
@@ -60,8 +62,8 @@ impl Memory {
     }
 
     fn with(state: State) -> Arc<Self> {
-        let (fuse, ahead) = (AtomicI64::new(-1), Arc::default());
-        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse, after: false, ahead })
+        let (fuse, ahead, behind) = (AtomicI64::new(-1), Arc::default(), AtomicU64::new(0));
+        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse, after: false, ahead, behind })
     }
 
     fn clock(&self) -> Clock {
@@ -72,14 +74,15 @@ impl Memory {
     /// The same cluster seen by a node that dies at its `nth` proposal.
     fn dying(&self, nth: i64, after: bool) -> Arc<Self> {
         let state = self.state.read().clone();
-        let fuse = AtomicI64::new(nth);
-        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse, after, ahead: self.ahead.clone() })
+        let (fuse, ahead, behind) = (AtomicI64::new(nth), self.ahead.clone(), AtomicU64::new(0));
+        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse, after, ahead, behind })
     }
 
     fn apply(&self, request_id: u128, actor: &str, command: Command) -> Outcome {
         let mut state = self.state.write();
         let mut next = State::clone(&state);
-        let stamp = Stamp { at: (self.clock())() };
+        let wall = (self.clock())();
+        let stamp = Stamp { at: Millis(wall.0 - self.behind.load(Ordering::SeqCst)), wall };
         let request = Request { id: request_id, actor: actor.to_owned(), command };
         let outcome = next.apply(stamp, &request, &mut Changes::new());
         *state = Arc::new(next);
@@ -238,6 +241,11 @@ fn entitle(service: &Service, tag: &str, quantity: u64) {
 /// A fresh on-prem server that knows where central is.
 fn server(uid: &str, url: &str) -> Arc<Memory> {
     let ledger = Memory::new();
+    begin(&ledger, uid, url);
+    ledger
+}
+
+fn begin(ledger: &Memory, uid: &str, url: &str) {
     let administrator = User::new(
         "admin".into(),
         Role::SystemAdministrator,
@@ -245,8 +253,7 @@ fn server(uid: &str, url: &str) -> Arc<Memory> {
         false,
     );
     ledger.must(Command::Initialize { server_uid: uid.into(), administrator });
-    point_at(&ledger, url);
-    ledger
+    point_at(ledger, url);
 }
 
 fn point_at(ledger: &Memory, url: &str) {
@@ -376,6 +383,26 @@ async fn an_account_is_registered_and_synchronized() {
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].seq, rows[0].account.as_deref(), rows[0].status.as_str()), (3, Some("TEST"), "active"));
     assert!(scene.ledger.state().check().is_empty());
+}
+
+/// Central's time confirms a clock that agrees with it, and no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn central_confirms_a_clock_that_is_in_doubt_and_right() {
+    let central = Central::start().await;
+    for (ahead, right) in [(0, true), (3 * Millis::HOUR, false)] {
+        let ledger = Memory::new();
+        ledger.ahead.store(ahead, Ordering::SeqCst);
+        ledger.behind.store(3 * Millis::HOUR, Ordering::SeqCst);
+        begin(&ledger, &format!("{ahead:032x}"), &central.url());
+        let account = request_account(&ledger, "TEST", if right { "Default" } else { "Lab" });
+        assert!(ledger.state().meta().clock_ahead > 0);
+        node(&ledger, &Sealer::generate(), central.root()).approve_account(account, "admin").await.unwrap();
+        let state = ledger.state();
+        assert_eq!(state.meta().clock_ahead == 0, right, "ahead by {ahead} ms");
+        let settled = state.events(0).find(|event| event.kind == "clock-settled");
+        assert_eq!(settled.map(|event| event.actor.as_str()), right.then_some("central"));
+        assert_eq!(state.account(account).unwrap().status, AccountStatus::Active);
+    }
 }
 
 /// The vendor's rule arrives, and both sides have the same numbers.

@@ -4,6 +4,8 @@
 
 #[path = "support/auditor.rs"]
 mod auditor;
+#[path = "cluster_sim/clock.rs"]
+mod clock;
 #[path = "support/history.rs"]
 mod history;
 #[path = "support/sim.rs"]
@@ -333,7 +335,7 @@ async fn hostile(forge: impl Fn(u64, LeaderId) -> (Envelope, LeaderId)) {
 
 fn batch(term: u64, node_id: u64) -> Batch {
     let request = Request { id: 77, actor: "admin".into(), command: request_account("forged") };
-    let stamp = Stamp { at: licraft::license::Millis(1) };
+    let stamp = Stamp::at(licraft::license::Millis(1));
     Batch { epoch: EPOCH, term, node_id, seq: u64::MAX, stamp, requests: vec![request] }
 }
 

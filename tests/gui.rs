@@ -57,7 +57,7 @@ impl Alone {
         let mut state = self.0.lock().unwrap();
         let mut next = State::clone(&state);
         let request = licraft::license::Request { id, actor: actor.into(), command };
-        let outcome = next.apply(Stamp { at: NOW }, &request, &mut BTreeSet::new());
+        let outcome = next.apply(Stamp::at(NOW), &request, &mut BTreeSet::new());
         *state = Arc::new(next);
         outcome
     }

@@ -13,10 +13,11 @@ use crate::pki::random;
 use crate::pki::seal::Sealer;
 use crate::proto::admin::{
     accounts_server::AccountsServer, alerts_server::AlertsServer, api_clients_server::ApiClientsServer,
-    audit_server::AuditServer, certificates_server::CertificatesServer, cluster_server::ClusterServer,
-    doctor_server::DoctorServer, events_server::EventsServer, instances_server::InstancesServer,
-    licenses_server::LicensesServer, settings_server::SettingsServer, sync_server::SyncServer,
-    tokens_server::TokensServer, users_server::UsersServer, virtual_accounts_server::VirtualAccountsServer,
+    audit_server::AuditServer, certificates_server::CertificatesServer, clock_server::ClockServer,
+    cluster_server::ClusterServer, doctor_server::DoctorServer, events_server::EventsServer,
+    instances_server::InstancesServer, licenses_server::LicensesServer, settings_server::SettingsServer,
+    sync_server::SyncServer, tokens_server::TokensServer, users_server::UsersServer,
+    virtual_accounts_server::VirtualAccountsServer,
 };
 use crate::raft::Ledger;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ impl Service {
             .add_service(UsersServer::new(self.clone()))
             .add_service(ApiClientsServer::new(self.clone()))
             .add_service(AuditServer::new(self.clone()))
+            .add_service(ClockServer::new(self.clone()))
             .add_service(DoctorServer::new(self.clone()))
     }
 

@@ -201,6 +201,54 @@ pub async fn alerts(app: Api, client: Client, Query(asked): Query<WantedAlerts>)
     alerts_among(&state, None, &asked)
 }
 
+/// An alert whose cause is gone, as it last stood.
+#[derive(Serialize, ToSchema)]
+pub struct PastAlert {
+    /// Counts up without holes.
+    number: u64,
+    cleared: String,
+    alert: Alert,
+}
+
+/// Cleared alerts, oldest first; for the next page send the number of the last one as `after`.
+fn past(state: &State, of: Option<AccountId>, page: &Page) -> Result<Vec<PastAlert>, Problem> {
+    let wanted = state.past_alerts(page.after).filter(|past| of.is_none() || past.alert.account == of);
+    let row = |past: &license::PastAlert| PastAlert {
+        number: past.seq,
+        cleared: rfc3339(past.cleared),
+        alert: Alert::from(&past.alert),
+    };
+    Ok(wanted.take(page.limit()?).map(row).collect())
+}
+
+/// What was wrong in an account, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}/alerts/history", tag = "alerts and events",
+    params(("account" = String, Path), Page),
+    responses((status = 200, body = Vec<PastAlert>), Problems), security(("bearer" = []))
+)]
+pub async fn past_of_account(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Query(page): Query<Page>,
+) -> Answer<Vec<PastAlert>> {
+    let state = app.state();
+    let account = client.account(Action::Look, &state, &account)?.id;
+    Ok(axum::Json(past(&state, Some(account), &page)?))
+}
+
+/// What was wrong on the server, oldest first.
+#[utoipa::path(
+    get, path = "/api/v1/alerts/history", tag = "alerts and events", params(Page),
+    responses((status = 200, body = Vec<PastAlert>), Problems), security(("bearer" = []))
+)]
+pub async fn past_alerts(app: Api, client: Client, Query(page): Query<Page>) -> Answer<Vec<PastAlert>> {
+    let state = app.state();
+    client.require(Action::Look, Place::Server, &state)?;
+    Ok(axum::Json(past(&state, None, &page)?))
+}
+
 /// Which alert.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

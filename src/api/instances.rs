@@ -30,6 +30,8 @@ pub struct Instance {
     certificate_expires: String,
     export_controlled: bool,
     in_compliance: bool,
+    /// What it failed to do, as in `Product Instance Failed to Connect`.
+    alerts: Vec<&'static str>,
     licenses: Vec<LicenseInUse>,
 }
 
@@ -55,10 +57,11 @@ impl Instance {
             software_version: instance.software_version.to_string(),
             registered: rfc3339(instance.registered),
             last_contact: rfc3339(instance.last_contact),
-            authorized_until: instance.authorized_until.map(rfc3339),
+            authorized_until: state.in_force_until(instance).map(rfc3339),
             certificate_expires: rfc3339(instance.certificate.not_after),
             export_controlled: instance.export_controlled,
             in_compliance: licenses.iter().all(|l| l.in_compliance),
+            alerts: state.failures(instance).map(|kind| kind.title()).collect(),
             licenses: licenses
                 .into_iter()
                 .map(|l| LicenseInUse { tag: l.tag, license: l.name, count: l.count, in_compliance: l.in_compliance })

@@ -163,6 +163,8 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(events::of_account))
         .routes(routes!(events::all))
         .routes(routes!(events::alerts))
+        .routes(routes!(events::past_alerts))
+        .routes(routes!(events::past_of_account))
         .routes(routes!(events::acknowledge))
         .routes(routes!(events::audit))
         .routes(routes!(people::clients_of_account, people::create_client_of_account))
@@ -176,6 +178,8 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(server::settings))
         .routes(routes!(server::set))
         .routes(routes!(server::cluster))
+        .routes(routes!(server::clock))
+        .routes(routes!(server::accept_clock))
         .split_for_parts();
     let openapi = Arc::new(openapi);
     routes

@@ -3,9 +3,11 @@
 use super::extract::{Body, Client, Path};
 use super::problem::{Problem, Problems};
 use super::{Answer, Api, done};
+use crate::admin::rfc3339;
 use crate::license::{Action, Place};
+use crate::proto::admin::clock_server::Clock as ClockService;
 use crate::proto::admin::settings_server::Settings;
-use crate::proto::admin::{GetSettingsRequest, SetSettingRequest};
+use crate::proto::admin::{AcceptClockRequest, GetSettingsRequest, SetSettingRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -51,6 +53,52 @@ pub async fn set(
 ) -> Result<StatusCode, Problem> {
     client.require(Action::ManageSettings, Place::Server, &app.state())?;
     done(Settings::set(&app.context.service, app.ask(&client, SetSettingRequest { key, value })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The clock of the active node.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Clock {
+    /// Time of the last change, by which the cluster goes.
+    state_time: String,
+    /// What the clock said then.
+    clock: String,
+    /// The clock has jumped ahead, and nothing has confirmed that: nothing lapses or ends until it is set right or accepted.
+    in_doubt: bool,
+}
+
+/// A time.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Time {
+    /// RFC 3339, as in `2026-11-23T02:08:55Z`.
+    time: String,
+}
+
+/// The clock of the active node.
+#[utoipa::path(
+    get, path = "/api/v1/clock", tag = "server",
+    responses((status = 200, body = Clock), Problems), security(("bearer" = []))
+)]
+pub async fn clock(app: Api, client: Client) -> Answer<Clock> {
+    let state = app.state();
+    client.require(Action::Look, Place::Server, &state)?;
+    let ahead = state.meta().clock_ahead;
+    let (state_time, clock) = (rfc3339(state.now()), rfc3339(state.now().plus(ahead)));
+    Ok(axum::Json(Clock { state_time, clock, in_doubt: ahead > 0 }))
+}
+
+/// Say that the clock, which is in doubt, is right: it says about `time`.
+#[utoipa::path(
+    post, path = "/api/v1/clock/accept", tag = "server", request_body = Time,
+    responses((status = 204, description = "Accepted"), Problems), security(("bearer" = []))
+)]
+pub async fn accept_clock(app: Api, client: Client, Body(Time { time }): Body<Time>) -> Result<StatusCode, Problem> {
+    client.require(Action::ManageCluster, Place::Server, &app.state())?;
+    let parsed = time.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let time_ms = parsed.ok_or_else(|| Problem::invalid("time is not as in 2026-11-23T02:08:55Z"))?;
+    done(ClockService::accept(&app.context.service, app.ask(&client, AcceptClockRequest { time_ms })).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -16,7 +16,7 @@ fn backup() -> Backup {
     let initialize = Command::Initialize { server_uid: "00ff".into(), administrator };
     for (at, command) in std::iter::once(initialize).chain((0..500).map(note)).enumerate() {
         let request = Request { id: 0, actor: "test".into(), command };
-        state.apply(Stamp { at: Millis(at as u64) }, &request, &mut Changes::new());
+        state.apply(Stamp::at(Millis(at as u64)), &request, &mut Changes::new());
     }
     let applied = LogId { leader_id: LeaderId { term: 2, node_id: 1 }, index: 501 };
     let lag = Some(Lag { entries: 3, silence_ms: None });
@@ -152,7 +152,7 @@ fn a_key_that_does_not_open_the_secrets_is_refused() {
     });
     for command in commands {
         let request = Request { id: 0, actor: "test".into(), command };
-        let outcome = backup.state.apply(Stamp { at: Millis(1) }, &request, &mut Changes::new());
+        let outcome = backup.state.apply(Stamp::at(Millis(1)), &request, &mut Changes::new());
         assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     }
     Backup::read(PASSPHRASE, written(&backup).as_slice()).unwrap();

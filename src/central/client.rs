@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// As long as the account CA itself; both are renewed together.
 const SIGNER_DAYS: u64 = 10 * 365;
+/// Who confirms the clock, in events.
+const CENTRAL: &str = "central";
 /// Repeats of a command whose outcome is unknown, and the pause before each: longer together than a change of leader.
 const COMMIT_TRIES: u32 = 5;
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);
@@ -282,13 +284,35 @@ impl Upstream {
         };
         if !dry_run {
             self.commit(actor, command).await?;
+            self.confirm_clock(response).await;
         }
         Ok((id, changes))
     }
 
     async fn take(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
         let command = self.check_response(id, response)?;
-        self.commit(actor, command).await.map(drop)
+        self.commit(actor, command).await?;
+        self.confirm_clock(response).await;
+        Ok(())
+    }
+
+    /// A response that was verified says what time it is at central: a clock that is in doubt here, and agrees, is right.
+    async fn confirm_clock(&self, response: &[u8]) {
+        if self.ledger.state().meta().clock_ahead == 0 {
+            return;
+        }
+        let Ok(time) =
+            Unverified::parse(response).and_then(|document| match document.typ() == RegistrationResponse::TYP {
+                true => document.claims::<RegistrationResponse>().map(|body| body.time),
+                false => document.claims::<SyncResponse>().map(|body| body.time),
+            })
+        else {
+            return;
+        };
+        // The state refuses a time that is not the clock's: the response may be an old one that is given again.
+        if let Err(error) = self.commit(CENTRAL, Command::AcceptClock { time: Millis(time) }).await {
+            tracing::info!(%error, "central's time does not confirm the clock");
+        }
     }
 
     /// The command that takes `response` to what is outstanding of the account.

@@ -21,7 +21,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// List alerts.
-    #[command(after_help = "Examples:\n  licraft alert list --account TEST -o json")]
+    #[command(after_help = "Examples:\n  licraft alert list --account TEST -o json\n  licraft alert list --history")]
     List(ListArgs),
     /// Acknowledge an alert: it stays until its cause is gone, but no longer as news.
     #[command(after_help = "Examples:\n  licraft alert ack cluster-degraded secondary-node")]
@@ -33,6 +33,9 @@ struct ListArgs {
     /// Only alerts of this account.
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
+    /// Those whose cause is gone, the newest first.
+    #[arg(long)]
+    history: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -47,8 +50,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let client = context.client().await?;
     match args.verb {
         Verb::List(args) => {
-            let asked = ListAlertsRequest { account: args.account.unwrap_or_default() };
+            let history = args.history;
+            let asked = ListAlertsRequest { account: args.account.unwrap_or_default(), history };
             let reply = client.call(asked, |c, r| async move { AlertsClient::new(c).list(r).await }).await?;
+            let row = if history { past_row } else { row };
             print_list(context.format, "alerts", &reply.alerts.iter().map(row).collect::<Vec<_>>());
         }
         Verb::Ack(AckArgs { kind, source }) => {
@@ -59,6 +64,19 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn past_row(alert: &Alert) -> Row {
+    Row::new()
+        .with("kind", cell(alert.kind.as_str()))
+        .with("source", cell(alert.source.as_str()))
+        .with("severity", enum_word(alert.severity().as_str_name(), "SEVERITY_"))
+        .with("raised", time(alert.raised_ms))
+        .with("cleared", time(alert.cleared_ms))
+        .with("message", cell(alert.message.as_str()))
+        .json_only("acknowledged", cell(alert.acknowledged))
+        .json_only("account", text_or_none(&alert.account))
+        .json_only("due", time(alert.due_ms))
 }
 
 fn row(alert: &Alert) -> Row {

@@ -172,4 +172,5 @@ fn row(instance: &Instance) -> Row {
         .json_only("software_version", cell(instance.software_version.as_str()))
         .json_only("registered", time(instance.registered_ms))
         .json_only("export_controlled", cell(instance.export_controlled))
+        .json_only("alerts", json!(instance.alerts))
 }

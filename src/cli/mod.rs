@@ -11,6 +11,7 @@ mod central;
 mod cert;
 mod checks;
 mod client;
+mod clock;
 mod completion;
 mod demo;
 mod doctor;
@@ -82,6 +83,7 @@ enum Command {
     User(user::Args),
     ApiClient(api_client::Args),
     Audit(audit::Args),
+    Clock(clock::Args),
     Backup(backup::Args),
     Doctor(doctor::Args),
     Central(central::Args),
@@ -93,8 +95,6 @@ enum Command {
     Man(completion::ManArgs),
     #[command(hide = true)]
     AdminIdentity(Later),
-    #[command(hide = true)]
-    Clock(Later),
 }
 
 /// What every command over the admin protocol needs.
@@ -177,9 +177,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::User(args) => block_on(user::run(args, &context)),
         Command::ApiClient(args) => block_on(api_client::run(args, &context)),
         Command::Audit(args) => block_on(audit::run(args, &context)),
+        Command::Clock(args) => block_on(clock::run(args, &context)),
         Command::Backup(args) => block_on(backup::run(args, &context)),
         Command::AdminIdentity(later) => Err(later.refuse("admin-identity", "the admin socket on a node")),
-        Command::Clock(later) => Err(later.refuse("clock", "setting the machine's clock right")),
     }
 }
 

@@ -54,8 +54,7 @@ impl Sessions {
     /// The user whose live session this is, and may still sign in. `touch` counts it as use.
     pub fn user(&self, token: &str, touch: bool) -> Option<User> {
         let (id, state) = (sha256(token.as_bytes()), self.ledger.state());
-        // State time may be ahead of this node's clock, never far behind it.
-        let now = (self.clock)().max(state.now());
+        let now = state.time((self.clock)());
         let session = match &self.local {
             Some(local) => local.lock().get(&id).filter(|s| s.live(now)).cloned()?,
             None => state.session(&id, now)?.clone(),

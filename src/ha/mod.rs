@@ -1,6 +1,7 @@
 //! The life of the cluster: pairing, provision, deploy, start, stop, switchover, status.
 
 mod address;
+mod alerts;
 mod certificates;
 pub mod control;
 mod deploy;

@@ -2,6 +2,7 @@
 //! address and synchronization. All of it ends when `ha stop` or the process ends it.
 
 use super::address::{self, Address};
+use super::alerts;
 use super::certificates;
 use super::digests::{self, Compare};
 use super::epoch::{self, Conflict};
@@ -18,6 +19,7 @@ use super::upstream::UpstreamKeeper;
 use crate::config::NodeRole;
 use crate::license::{Command, CurrentCertificate, Settings, State};
 use crate::pki::PkiError;
+use crate::pki::random;
 use crate::pki::seal::Sealer;
 use crate::pki::tls::NodeTls;
 use crate::product::{self, ProductContext, Serving, ServingGuard};
@@ -35,6 +37,8 @@ use tokio_util::task::TaskTracker;
 /// How often the level-triggered tasks look: becoming active and changed settings are noticed within this.
 const LOOK: Duration = Duration::from_millis(5);
 const SETTINGS_LOOK: Duration = Duration::from_millis(200);
+/// The pause before a take-over that could not be recorded is tried again.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of everything may take before it is cut.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
@@ -225,6 +229,8 @@ impl Running {
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
+        let watch = alerts::Watch::new(config.name.clone(), self.replica.clone());
+        self.tasks.spawn(watch.run(self.stop.child_token()));
         self.tasks.spawn(digests::mark(self.replica.clone(), self.store.clone(), self.stop.child_token()));
         let raised = epoch::to_be_raised(&config.data_dir);
         self.tasks.spawn(follow_role(self.replica.clone(), active, raised, self.stop.child_token()));
@@ -363,12 +369,7 @@ async fn follow_role(
             tracing::info!(term, "this node is active");
             let cause = why.take().unwrap_or_else(|| cause(&replica, before));
             let command = Command::Resume { node_id: replica.options().node_id, term, cause };
-            let ledger = replica.ledger();
-            tokio::spawn(async move {
-                if let Err(error) = ledger.propose(crate::pki::random::u128(), "cluster", command).await {
-                    tracing::warn!(%error, "the change of roles could not be recorded");
-                }
-            });
+            tokio::spawn(record(replica.clone(), command, term, stop.clone()));
         }
         before = role.leader.or(before);
         tokio::select! {
@@ -377,6 +378,21 @@ async fn follow_role(
         }
     }
     active.send_replace(false);
+}
+
+/// Records the take-over in `term`. Until then nothing lapses, so it is tried until it is done or the term is over.
+async fn record(replica: Arc<Replica>, command: Command, term: u64, stop: CancellationToken) {
+    let (ledger, id) = (replica.ledger(), random::u128());
+    while replica.roles().borrow().term == term && !stop.is_cancelled() {
+        match ledger.propose(id, "cluster", command.clone()).await {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, "the change of roles could not be recorded yet"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RECORD_AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
+    }
 }
 
 /// Why this node is active now, as far as it saw it happen.

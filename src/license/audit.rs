@@ -129,7 +129,9 @@ impl State {
             Command::TransferInstance { instance: id, to } => {
                 ("instance-transfer", format!("{} to {}", instance(*id), va(*to)))
             }
+            Command::AcceptClock { time } => ("clock-accept", format!("{} ms", time.0)),
             Command::Resume { .. }
+            | Command::PassTime
             | Command::DigestMark { .. }
             | Command::RaiseAlert { .. }
             | Command::ClearAlert { .. }
@@ -170,6 +172,7 @@ impl Settings {
                 ("election-min-ms", s.election_min_ms.to_string()),
                 ("election-max-ms", s.election_max_ms.to_string()),
                 ("min-password-bytes", s.min_password_bytes.to_string()),
+                ("licenses-expiring-days", s.licenses_expiring_days.to_string()),
             ]
         };
         let changed = texts(self).into_iter().zip(texts(old)).filter(|(new, old)| new != old);

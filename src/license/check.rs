@@ -10,6 +10,7 @@ impl State {
         let mut found = Vec::new();
         self.check_instances(&mut found);
         self.check_pools(&mut found);
+        self.check_alerts(&mut found);
         self.check_accounts(&mut found);
         self.check_server_certificate(&mut found);
         self.check_rings(&mut found);
@@ -78,15 +79,47 @@ impl State {
             if owner.is_none() || owner != self.license(*license).map(|l| l.account) || pool.is_empty() {
                 found.push(what("it should not exist"));
             }
-            let alert = self.insufficient_key(*va, *license).and_then(|k| self.alert(&k));
-            differs(found, what("alert"), alert.is_some(), short);
-            alerts += usize::from(short);
+            let expiring = pool.expiring(self.settings.licenses_expiring()).is_some();
+            for (kind, expected) in [
+                (AlertKind::InsufficientLicenses, short),
+                (AlertKind::LicensesExpiring, expiring),
+                (AlertKind::LicensesExpired, pool.expired().is_some()),
+            ] {
+                let alert = self.pool_alert_key(kind, pool).and_then(|k| self.alert(&k));
+                differs(found, what(kind.as_str()), alert.is_some(), expected);
+                alerts += usize::from(expected);
+            }
         }
         for ((va, license), count) in used {
             found.push(format!("{count} of license {license} are used in virtual account {va} without a pool."));
         }
-        let kept = self.alerts().filter(|a| a.key.kind == AlertKind::InsufficientLicenses).count();
-        differs(found, "alerts about insufficient licenses", kept, alerts);
+        let about_pools = [AlertKind::InsufficientLicenses, AlertKind::LicensesExpiring, AlertKind::LicensesExpired];
+        let kept = self.alerts().filter(|a| about_pools.contains(&a.key.kind)).count();
+        differs(found, "alerts about licenses", kept, alerts);
+    }
+
+    /// Alerts about instances, of which the index tells; and about the clock.
+    fn check_alerts(&self, found: &mut Vec<String>) {
+        for kind in [AlertKind::FailedToConnect, AlertKind::FailedToRenew] {
+            let failed = self.index.failed(kind);
+            for va in failed.keys() {
+                let alert = self.instances_alert_key(kind, *va).and_then(|k| self.alert(&k));
+                differs(found, format_args!("virtual account {va}: {kind}"), alert.is_some(), true);
+            }
+            let kept = self.alerts().filter(|a| a.key.kind == kind).count();
+            differs(found, format_args!("alerts {kind}"), kept, failed.len());
+        }
+        let doubted = self.alerts().any(|a| apply::is_about_clock(&a.key));
+        differs(found, "alert about the clock", doubted, self.meta.clock_ahead > 0);
+        for account in self.accounts() {
+            let key = AlertKey { kind: AlertKind::SynchronizationOverdue, source: account.name.clone() };
+            let severe = self.alert(&key).is_some_and(|alert| alert.severity == Severity::Major);
+            differs(found, format_args!("account {}: dropped", account.id), severe, account.sync.dropped);
+        }
+        let (last, held) = (self.meta.last_past_alert, self.past_alerts.len() as u64);
+        let newest = self.past_alerts.get_max().map_or(0, |(seq, _)| *seq);
+        differs(found, "newest cleared alert", newest, last);
+        differs(found, "cleared alerts", held, last.min(MAX_PAST_ALERTS));
     }
 
     /// The products' certificate and its alerts.
@@ -95,7 +128,7 @@ impl State {
         let alert = |kind| self.alerts().any(|alert| alert.key.kind == kind);
         let pending = certificate.pending().is_some();
         differs(found, "server certificate: alert pending", alert(AlertKind::CommonNamePending), pending);
-        let expiring = certificate.expiring(self.meta.now);
+        let expiring = certificate.expiring(self.meta.expiry);
         differs(found, "server certificate: alert expiring", alert(AlertKind::CertificateExpiring), expiring);
     }
 

@@ -9,6 +9,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub at: Millis,
+    /// What the leader's wall clock says. Far ahead of `at` when nothing has confirmed that it is right.
+    pub wall: Millis,
+}
+
+impl Stamp {
+    /// A stamp by a clock that is in no doubt.
+    #[must_use]
+    pub const fn at(at: Millis) -> Self {
+        Self { at, wall: at }
+    }
 }
 
 /// A command with who asks for it and the id under which a repeat is recognised.
@@ -247,6 +257,12 @@ pub enum Command {
     /// Deletes an inactive, empty account though central has not heard of its end.
     AbandonAccount {
         account: AccountId,
+    },
+    /// Time passes: what is due by now happens, though nobody asks for anything.
+    PassTime,
+    /// The leader's wall clock, which is in doubt, is right; it said about `time` when that was confirmed.
+    AcceptClock {
+        time: Millis,
     },
 }
 

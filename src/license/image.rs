@@ -1,7 +1,9 @@
 //! The state as records: how images and snapshots see it, and how it is rebuilt with its indexes.
 
+use super::apply::Faults;
 use super::state::{Index, State};
 use super::*;
+use imbl::{OrdMap, OrdSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -28,7 +30,16 @@ impl State {
             RecordKey::Audit(block) => self.audit_block(*block)?,
             RecordKey::Readmitted(id) => Record::Readmitted(*self.readmitted.get(id)?),
             RecordKey::ServerCertificate => self.server_certificate_record()?,
+            RecordKey::PastAlert(place) => Record::PastAlert(self.past_alert_at(*place)?.clone()),
         })
+    }
+
+    /// The cleared alert in this place of the ring.
+    fn past_alert_at(&self, place: u64) -> Option<&PastAlert> {
+        let last = self.meta.last_past_alert;
+        let turn = last / MAX_PAST_ALERTS * MAX_PAST_ALERTS + place;
+        let seq = if turn <= last { turn } else { turn.checked_sub(MAX_PAST_ALERTS)? };
+        self.past_alerts.get(&seq).map(|alert| &**alert)
     }
 
     /// The events in one block of the ring, of this turn of the ring and of the one before, oldest first.
@@ -74,6 +85,7 @@ impl State {
             .chain((0..MAX_AUDIT / AUDIT_BLOCK).filter_map(|block| self.audit_block(block)))
             .chain(self.readmitted.iter().map(|id| Record::Readmitted(*id)))
             .chain(self.server_certificate_record())
+            .chain((0..MAX_PAST_ALERTS).filter_map(|place| Some(Record::PastAlert(self.past_alert_at(place)?.clone()))))
             .map(|r| (r.key(), r))
     }
 
@@ -109,6 +121,7 @@ impl State {
                 Record::Audit(r) => state.audit.extend(r.into_iter().map(|entry| (entry.seq, Arc::new(entry)))),
                 Record::Readmitted(id) => drop(state.readmitted.insert(id)),
                 Record::ServerCertificate(r) => state.server_certificate = Arc::new(r),
+                Record::PastAlert(r) => drop(state.past_alerts.insert(r.seq, Arc::new(r))),
             }
         }
         state.index = Index::of(&state);
@@ -154,7 +167,8 @@ impl Index {
             index.groups.extend(substitution::groups(licenses.into_iter()));
         }
         for pool in state.pools.values() {
-            index.move_boundary(pool.va, pool.license, None, pool.next_boundary());
+            let boundary = pool.next_boundary(state.settings.licenses_expiring());
+            index.move_boundary(pool.va, pool.license, None, boundary);
         }
         for token in state.tokens.values() {
             index.add_token(token);
@@ -163,6 +177,7 @@ impl Index {
             // A record without its virtual account is damage: check() reports it.
             if let Some(va) = state.virtual_account(instance.va) {
                 index.add_instance(va.account, instance);
+                index.note_faults(instance, state.meta.marks.faults(instance));
             }
         }
         for request in state.requests.values() {
@@ -238,6 +253,18 @@ impl Index {
         self.udis.entry(account).or_default().insert(instance.udi.clone(), instance.id);
         self.instances_of.insert((instance.va, instance.id));
         self.lapses.insert((instance.lapse_day(), instance.id));
+        self.certificate_ends.insert((instance.certificate_day(), instance.id));
+    }
+    /// An instance goes on in the same virtual account.
+    pub fn move_instance(&mut self, old: &Instance, new: &Instance) {
+        let days: [(fn(&Instance) -> u64, _); 2] =
+            [(Instance::lapse_day, &mut self.lapses), (Instance::certificate_day, &mut self.certificate_ends)];
+        for (day, set) in days {
+            if day(old) != day(new) {
+                set.remove(&(day(old), old.id));
+                set.insert((day(new), new.id));
+            }
+        }
     }
     pub fn remove_instance(&mut self, account: AccountId, instance: &Instance) {
         if let Some(udis) = self.udis.get_mut(&account) {
@@ -248,5 +275,33 @@ impl Index {
         }
         self.instances_of.remove(&(instance.va, instance.id));
         self.lapses.remove(&(instance.lapse_day(), instance.id));
+        self.certificate_ends.remove(&(instance.certificate_day(), instance.id));
+    }
+
+    /// Notes what an instance has failed to do.
+    pub fn note_faults(&mut self, instance: &Instance, faults: Faults) {
+        if faults.connect {
+            self.silent.entry(instance.va).or_default().insert((instance.lapse_day(), instance.id));
+        }
+        if faults.renew {
+            self.unrenewed.entry(instance.va).or_default().insert((instance.lost_day(), instance.id));
+        }
+    }
+    pub fn forget_faults(&mut self, instance: &Instance) {
+        let (released, lost) = (instance.lapse_day(), instance.lost_day());
+        for (sets, day) in [(&mut self.silent, released), (&mut self.unrenewed, lost)] {
+            let Some(set) = sets.get_mut(&instance.va) else { continue };
+            set.remove(&(day, instance.id));
+            if set.is_empty() {
+                sets.remove(&instance.va);
+            }
+        }
+    }
+    /// The instances noted as failed in this way, by virtual account.
+    pub const fn failed(&self, kind: AlertKind) -> &OrdMap<VirtualAccountId, OrdSet<(u64, InstanceId)>> {
+        match kind {
+            AlertKind::FailedToConnect => &self.silent,
+            _ => &self.unrenewed,
+        }
     }
 }

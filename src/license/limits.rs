@@ -87,10 +87,15 @@ pub const MAX_REQUESTS: usize = 10_000;
 /// … and for how long: far beyond any client's retries.
 pub const REQUEST_MEMORY: u64 = Millis::DAY;
 
+/// Cleared alerts: months of a server that has an alert now and then.
+pub const MAX_PAST_ALERTS: u64 = 1_000;
+
 // ---- work done along with a command, as time passes ----
 
 /// Pools re-evaluated because a term started or ended.
 pub const BOUNDARIES_PER_APPLY: usize = 64;
+/// Instances noted as failed to connect or to renew: a site that goes dark is noted within a day's commands.
+pub const MARKS_PER_APPLY: usize = 64;
 /// Instances released after their grace.
 pub const LAPSES_PER_APPLY: usize = 4;
 /// Accounts whose synchronization became overdue.
@@ -123,14 +128,39 @@ pub const LAPSE_GRACE: u64 = 90 * Millis::DAY;
 pub const ENFORCE_AFTER: u64 = 90 * Millis::DAY;
 /// After service resumed nothing expires for this long: our outage never costs a product its license.
 pub const RESUME_GRACE: u64 = 24 * Millis::HOUR;
-/// A synchronization is due this long after the last success.
+/// A synchronization is due this long after the last success…
 pub const SYNC_DUE: u64 = 30 * Millis::DAY;
+/// … and after so long central drops the server.
+pub const SYNC_DROPPED: u64 = 90 * Millis::DAY;
+/// So long before a term ends an alert says so, unless the setting says otherwise, and what may be set, in days.
+pub const LICENSES_EXPIRING_DAYS: u64 = 30;
+pub const MAX_LICENSES_EXPIRING_DAYS: u64 = 365;
+/// So long after a term ended, and left fewer licenses, an alert says so: then it is news to nobody.
+pub const LICENSES_EXPIRED_SHOWN: u64 = 90 * Millis::DAY;
+/// A product that is in compliance calls every 30 days; so much later it has failed to connect. Agents try for days
+/// before they give up, and a site may be dark over a long weekend.
+pub const CONTACT_GRACE: u64 = 5 * Millis::DAY;
+/// A product renews its ID certificate from day 180 on; one that ends so soon was not renewed at five contacts.
+pub const ID_CERTIFICATE_EXPIRING: u64 = 30 * Millis::DAY;
+/// As far before the day of release an instance has failed to connect, and its authorization has lapsed.
+pub(super) const SILENT_BEFORE: u64 =
+    (AUTHORIZATION_LIFE + LAPSE_GRACE - RENEW_IN_COMPLIANCE - CONTACT_GRACE) / Millis::DAY;
+pub(super) const LAPSED_BEFORE: u64 = LAPSE_GRACE / Millis::DAY;
 /// A page left alone for so long is signed out.
 pub const SESSION_IDLE: u64 = 30 * Millis::MINUTE;
 /// Nobody stays signed in longer: a working day.
 pub const SESSION_LIFE: u64 = 12 * Millis::HOUR;
 /// Use of a session is recorded this often: a busy page costs a command in five minutes.
 pub const SESSION_TOUCH: u64 = 5 * Millis::MINUTE;
+
+// ---- the clock ----
+
+/// A wall clock so much ahead of where even running leads is doubted. No leap second, drift, or step of a time server at
+/// work comes near it, and products may be off by as much.
+pub const CLOCK_JUMP: u64 = Millis::HOUR;
+/// A node that was off is believed what its clock says, up to so long after the last stamp: nobody can tell an outage of
+/// weeks from a clock that is weeks ahead, and an outage must raise no alarm. After a year every ID certificate has ended.
+pub const LONGEST_OUTAGE: u64 = CERTIFICATE_LIFE;
 
 // ---- the products' certificate ----
 

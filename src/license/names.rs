@@ -51,6 +51,12 @@ names!(AlertKind {
     Self::WitnessLost => "witness-lost",
     Self::CommonNamePending => "common-name-pending",
     Self::CertificateExpiring => "certificate-expiring",
+    Self::LicensesExpiring => "licenses-expiring",
+    Self::LicensesExpired => "licenses-expired",
+    Self::FailedToConnect => "product-instance-failed-to-connect",
+    Self::FailedToRenew => "product-instance-failed-to-renew",
+    Self::DiskSpace => "disk-space",
+    Self::ClockSkew => "clock-skew",
 });
 
 names!(Role {
@@ -95,6 +101,12 @@ impl AlertKind {
             Self::WitnessLost => "Witness Lost",
             Self::CommonNamePending => "Common Name Pending",
             Self::CertificateExpiring => "Certificate Expiring",
+            Self::LicensesExpiring => "Licenses Expiring",
+            Self::LicensesExpired => "Licenses Expired",
+            Self::FailedToConnect => "Product Instance Failed to Connect",
+            Self::FailedToRenew => "Product Instance Failed to Renew",
+            Self::DiskSpace => "Disk Space",
+            Self::ClockSkew => "Clock Skew",
         }
     }
 }

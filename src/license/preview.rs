@@ -28,7 +28,7 @@ impl State {
                 tag: license.tag.clone(),
                 name: license.name.clone(),
                 new: false,
-                purchased: pools().map(|pool| pool.purchased_at(self.now())).sum(),
+                purchased: pools().map(|pool| pool.purchased_at(self.meta.expiry)).sum(),
                 purchased_after: 0,
                 in_use: pools().map(|pool| pool.in_use).sum(),
             };
@@ -44,7 +44,7 @@ impl State {
                 in_use: 0,
             });
             change.name.clone_from(&entitlement.name);
-            let in_force = entitlement.terms.iter().filter(|term| term.in_force(self.now()));
+            let in_force = entitlement.terms.iter().filter(|term| term.in_force(self.meta.expiry));
             change.purchased_after = in_force.map(|term| term.quantity).sum();
         }
         let changed = |change: &EntitlementChange| change.new || change.purchased != change.purchased_after;

@@ -2,8 +2,8 @@
 
 use super::ids::*;
 use super::{
-    AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, MAX_AUDIT, MAX_EVENTS, MIN_PASSWORD_BYTES, Role, ServerCertificate,
-    ServerNames,
+    AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, LICENSES_EXPIRED_SHOWN, LICENSES_EXPIRING_DAYS, MAX_AUDIT, MAX_EVENTS,
+    MAX_PAST_ALERTS, MIN_PASSWORD_BYTES, Role, SYNC_DROPPED, SYNC_DUE, ServerCertificate, ServerNames,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,6 +38,28 @@ pub struct Meta {
     /// Ids above the first number up to the second one that the original may have given out after the backup from which
     /// this server was restored, for each restore: the newest [`super::MAX_RESTORES_KEPT`].
     pub lost_ids: Vec<(u64, u64)>,
+    /// By how much the leader's wall clock is ahead of state time while that is in doubt; else 0.
+    pub clock_ahead: u64,
+    /// What lapses and ends goes by this time: state time, but it stands still while the clock is in doubt.
+    pub expiry: Millis,
+    /// A new leader has begun, and has not resumed yet.
+    pub resuming: bool,
+    /// The last time before the outage that the newest resumption ended.
+    pub left_at: Millis,
+    /// Up to where instances are noted as failed.
+    pub marks: Marks,
+    /// The newest cleared alert.
+    pub last_past_alert: u64,
+}
+
+/// Up to where, in the order of their days, instances are noted as failed to connect or to renew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// By the day of release: not heard of, and authorization lapsed.
+    pub silent: (u64, InstanceId),
+    pub lapsed: (u64, InstanceId),
+    /// By the day on which the ID certificate ends.
+    pub certificates: (u64, InstanceId),
 }
 
 /// Replicated settings (`licraft settings`). Times are in milliseconds unless the name says otherwise.
@@ -57,6 +79,8 @@ pub struct Settings {
     pub election_max_ms: u64,
     /// Shorter passwords are not taken.
     pub min_password_bytes: u64,
+    /// So many days before a term ends an alert says so.
+    pub licenses_expiring_days: u64,
 }
 
 impl Default for Settings {
@@ -70,7 +94,15 @@ impl Default for Settings {
             election_min_ms: 150,
             election_max_ms: 300,
             min_password_bytes: MIN_PASSWORD_BYTES,
+            licenses_expiring_days: LICENSES_EXPIRING_DAYS,
         }
+    }
+}
+
+impl Settings {
+    /// How long before a term ends an alert says so.
+    pub(super) const fn licenses_expiring(&self) -> u64 {
+        self.licenses_expiring_days * Millis::DAY
     }
 }
 
@@ -196,6 +228,8 @@ pub struct SyncState {
     pub scheduled_since: Millis,
     /// Central has heard that the account ends, and has freed the virtual account that it was bound to.
     pub closed: bool,
+    /// So long overdue that central drops the server.
+    pub dropped: bool,
 }
 
 impl SyncState {
@@ -205,9 +239,13 @@ impl SyncState {
         self.closed || self.outstanding.as_ref().is_some_and(|o| o.closing)
     }
 
-    /// When it becomes overdue, unless it already is.
+    /// When it becomes overdue or, after that, so long overdue that central drops the server.
     pub(super) fn watched(&self) -> Option<Millis> {
-        self.due.filter(|_| !self.overdue)
+        match (self.overdue, self.dropped) {
+            (false, _) => self.due,
+            (true, false) => self.due.map(|due| due.plus(SYNC_DROPPED - SYNC_DUE)),
+            (true, true) => None,
+        }
     }
 }
 
@@ -343,11 +381,35 @@ impl Pool {
         self.terms.iter().filter(|t| t.in_force(at)).map(|t| t.quantity).sum()
     }
 
-    /// When the next term starts or ends after the last evaluation.
+    /// When, after the last evaluation, something follows from the terms: one starts or ends, ends within `lead`, or its
+    /// end is no news any more.
+    pub(super) fn next_boundary(&self, lead: u64) -> Option<Millis> {
+        let starts = self.terms.iter().map(|t| t.start);
+        let ends = self.terms.iter().filter_map(|t| t.end);
+        let ends = ends.flat_map(|end| [Millis(end.0.saturating_sub(lead)), end, end.plus(LICENSES_EXPIRED_SHOWN)]);
+        starts.chain(ends).filter(|b| *b > self.evaluated).min()
+    }
+
+    /// The next end of a term, at most `lead` after the last evaluation, that leaves fewer licenses, and how many fewer.
     #[must_use]
-    pub fn next_boundary(&self) -> Option<Millis> {
-        let bounds = self.terms.iter().flat_map(|t| [Some(t.start), t.end]).flatten();
-        bounds.filter(|b| *b > self.evaluated).min()
+    pub fn expiring(&self, lead: u64) -> Option<(Millis, u64)> {
+        let ends = self.terms.iter().filter_map(|t| t.end);
+        let soon = ends.filter(|end| *end > self.evaluated && *end <= self.evaluated.plus(lead));
+        let fewer = |end: Millis| self.purchased_before(end).saturating_sub(self.purchased_at(end));
+        soon.map(|end| (end, fewer(end))).filter(|(_, fewer)| *fewer > 0).min()
+    }
+
+    /// The newest end of a term that is still news, and how many licenses fewer there are since.
+    #[must_use]
+    pub fn expired(&self) -> Option<(Millis, u64)> {
+        let ends = self.terms.iter().filter_map(|t| t.end);
+        let news = ends.filter(|end| *end <= self.evaluated && self.evaluated < end.plus(LICENSES_EXPIRED_SHOWN));
+        let fewer = |end: Millis| self.purchased_before(end).saturating_sub(self.purchased);
+        news.map(|end| (end, fewer(end))).filter(|(_, fewer)| *fewer > 0).max()
+    }
+
+    fn purchased_before(&self, at: Millis) -> u64 {
+        self.purchased_at(Millis(at.0.saturating_sub(1)))
     }
 }
 
@@ -445,6 +507,16 @@ impl Instance {
     pub(super) fn lapse_day(&self) -> u64 {
         self.lapses_at().0 / Millis::DAY + 1
     }
+
+    /// The day on which its ID certificate ends.
+    pub(super) const fn certificate_day(&self) -> u64 {
+        self.certificate.not_after.0 / Millis::DAY
+    }
+
+    /// The day on which it is released or its certificate ends, unless it renews.
+    pub(super) fn lost_day(&self) -> u64 {
+        self.lapse_day().min(self.certificate_day())
+    }
 }
 
 /// What happened, for the event log.
@@ -482,6 +554,12 @@ pub enum AlertKind {
     /// The products' certificate does not have the wanted common name yet.
     CommonNamePending,
     CertificateExpiring,
+    LicensesExpiring,
+    LicensesExpired,
+    FailedToConnect,
+    FailedToRenew,
+    DiskSpace,
+    ClockSkew,
 }
 
 /// Identity of an alert: one per kind and source.
@@ -503,6 +581,16 @@ pub struct Alert {
     /// What to do about it.
     pub action: String,
     pub acknowledged: bool,
+}
+
+/// An alert whose cause is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastAlert {
+    /// Counts from 1.
+    pub seq: u64,
+    /// As it last stood.
+    pub alert: Alert,
+    pub cleared: Millis,
 }
 
 /// A person who may sign in.
@@ -599,6 +687,8 @@ pub enum RecordKey {
     Audit(u64),
     Readmitted(InstanceId),
     ServerCertificate,
+    /// A place in the ring of cleared alerts: their number modulo [`MAX_PAST_ALERTS`].
+    PastAlert(u64),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -626,6 +716,7 @@ pub enum Record {
     /// A product that was this instance after the backup is another one now: its old certificate has served.
     Readmitted(InstanceId),
     ServerCertificate(ServerCertificate),
+    PastAlert(PastAlert),
 }
 
 impl Record {
@@ -653,6 +744,7 @@ impl Record {
             Self::Audit(r) => RecordKey::Audit(r.first().map_or(0, |e| e.seq % MAX_AUDIT / AUDIT_BLOCK)),
             Self::Readmitted(id) => RecordKey::Readmitted(*id),
             Self::ServerCertificate(_) => RecordKey::ServerCertificate,
+            Self::PastAlert(r) => RecordKey::PastAlert(r.seq % MAX_PAST_ALERTS),
         }
     }
 }

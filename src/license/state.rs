@@ -29,6 +29,7 @@ pub struct State {
     pub(super) sessions: OrdMap<Digest32, Arc<Session>>,
     pub(super) api_clients: OrdMap<String, Arc<ApiClient>>,
     pub(super) audit: OrdMap<u64, Arc<AuditEntry>>,
+    pub(super) past_alerts: OrdMap<u64, Arc<PastAlert>>,
     /// Instances of the original whose products are others here ([`Record::Readmitted`]).
     pub(super) readmitted: OrdSet<InstanceId>,
     pub(super) server_certificate: Arc<ServerCertificate>,
@@ -47,7 +48,12 @@ pub(super) struct Index {
     pub instances_of: OrdSet<(VirtualAccountId, InstanceId)>,
     /// Instances by the day on which they are released unless heard of: days, so that an entry moves once a day.
     pub lapses: OrdSet<(u64, InstanceId)>,
-    /// Pools by the next moment at which a term starts or ends.
+    /// Instances by the day on which their ID certificate ends.
+    pub certificate_ends: OrdSet<(u64, InstanceId)>,
+    /// Instances that are noted as failed to connect, and to renew, by the day on which they are lost.
+    pub silent: OrdMap<VirtualAccountId, OrdSet<(u64, InstanceId)>>,
+    pub unrenewed: OrdMap<VirtualAccountId, OrdSet<(u64, InstanceId)>>,
+    /// Pools by the next moment at which something follows from their terms ([`Pool::next_boundary`]).
     pub boundaries: OrdSet<(Millis, VirtualAccountId, LicenseId)>,
     /// Accounts by the moment their synchronization becomes overdue; those already marked overdue are not here.
     pub syncs_due: OrdSet<(Millis, AccountId)>,
@@ -77,6 +83,9 @@ impl State {
         if batch <= self.meta.last_batch {
             return false;
         }
+        if batch.0 > self.meta.last_batch.0 && !std::mem::replace(&mut self.meta.resuming, true) {
+            self.meta.note_absence(self.meta.now);
+        }
         self.meta.last_batch = batch;
         changes.insert(RecordKey::Meta);
         true
@@ -91,6 +100,11 @@ impl State {
     /// The newest stamp applied: what is newer is not in this state.
     pub fn now(&self) -> Millis {
         self.meta.now
+    }
+    /// State time at a moment when the wall clocks of the nodes say `wall`: what they are doubted to be ahead is left out.
+    #[must_use]
+    pub fn time(&self, wall: Millis) -> Millis {
+        Millis(wall.0.saturating_sub(self.meta.clock_ahead)).max(self.meta.now)
     }
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -186,6 +200,15 @@ impl State {
         ids.filter_map(|(_, id)| self.instance(*id))
     }
 
+    /// Until when the instance's authorization is in force; None before the first one. One that ended while no node
+    /// served holds until a day after service resumed.
+    #[must_use]
+    pub fn in_force_until(&self, instance: &Instance) -> Option<Millis> {
+        let until = instance.authorized_until?;
+        let ended_meanwhile = until >= self.meta.left_at;
+        Some(if ended_meanwhile { until.max(self.meta.resumed_at.plus(RESUME_GRACE)) } else { until })
+    }
+
     /// What the instance's licenses stand at now (for pages and `instance show`); None for an unknown instance.
     ///
     /// `at` is when it was last granted, or the registration before the first authorization.
@@ -196,7 +219,8 @@ impl State {
             None => instance.registered,
         };
         let (uncovered, enforce_from) = self.compliance(instance);
-        Some(self.authorization_of(instance, at, uncovered, enforce_from))
+        let granted = self.authorization_of(instance, at, uncovered, enforce_from);
+        Some(Authorization { expires: self.in_force_until(instance).unwrap_or(granted.expires), ..granted })
     }
 
     /// Bit n set: the nth license of the instance is not covered; and from when the product may enforce.
@@ -246,6 +270,10 @@ impl State {
     }
     pub fn alert(&self, key: &AlertKey) -> Option<&Alert> {
         self.alerts.get(key).map(|a| &**a)
+    }
+    /// Cleared alerts newer than `after`, oldest first.
+    pub fn past_alerts(&self, after: u64) -> impl DoubleEndedIterator<Item = &PastAlert> + Send + '_ {
+        self.past_alerts.range(after.saturating_add(1)..).map(|(_, a)| &**a)
     }
     pub fn users(&self) -> impl Iterator<Item = &User> + Send + '_ {
         self.users.values().map(|u| &**u)

@@ -2,10 +2,9 @@
 
 use crate::license::Millis;
 use crate::pki::seal::Sealer;
-use crate::raft::Ledger;
+use crate::raft::{Clock as _, Ledger, SystemClock};
 use crate::telemetry::Metrics;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// Whether this node may answer products now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +28,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 /// The operating system's clock.
 #[must_use]
 pub fn wall_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    })
+    Arc::new(|| SystemClock.now())
 }
 
 /// Everything the router needs.

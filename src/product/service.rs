@@ -130,7 +130,7 @@ impl Service {
         let Ok(_place) = self.registrations.try_acquire() else { return Err(no_place()) };
         envelope.verify().map_err(|p| self.charge(source, p))?;
         let ask = self.attribute(&signer, &bytes, &payload);
-        if let Err(problem) = check_clock(&payload, ask.now) {
+        if let Err(problem) = self.check_clock(&payload) {
             return ask.refuse_problem(&problem);
         }
         let registration = match request::registration(payload, &envelope.key) {
@@ -188,7 +188,7 @@ impl Service {
         }
         self.limiter.give_back(source);
         let ask = self.attribute(&signer, &bytes, &payload);
-        if let Err(problem) = check_clock(&payload, ask.now) {
+        if let Err(problem) = self.check_clock(&payload) {
             return ask.refuse_problem(&problem);
         }
         let registration = match request::registration(payload, &envelope.key) {
@@ -227,7 +227,7 @@ impl Service {
             Err(problem) => return self.attribute_bytes(&signer, &bytes, None).refuse_problem(&problem),
         };
         let ask = self.attribute(&signer, &bytes, &payload);
-        if let Err(problem) = check_clock(&payload, ask.now) {
+        if let Err(problem) = self.check_clock(&payload) {
             return ask.refuse_problem(&problem);
         }
         match request::numbered(payload) {
@@ -331,13 +331,24 @@ impl Service {
         bytes: &[u8],
         known_signer: Option<String>,
     ) -> Attributed<'a> {
-        Attributed { signer, request: sha256(bytes), known_signer, now: (self.context.clock)() }
+        Attributed { signer, request: sha256(bytes), known_signer, now: self.now() }
+    }
+
+    /// What answers and certificates are dated. State time may be ahead of this clock by a little, and far behind it while
+    /// the clock is in doubt; all dates follow what was agreed.
+    fn now(&self) -> Millis {
+        self.context.ledger.state().time((self.context.clock)())
+    }
+
+    /// While this server's own clock is in doubt a product may agree with either time.
+    fn check_clock(&self, payload: &RequestPayload) -> Result<(), Problem> {
+        let wall = (self.context.clock)();
+        check_clock(payload, self.now()).or_else(|problem| check_clock(payload, wall).map_err(|_| problem))
     }
 
     /// Serial and dates for a certificate, made here once and replicated with the command.
     fn new_certificate(&self, key_hash: Digest32) -> IdCertificate {
-        // State time may be ahead of this clock by a little; certificates follow what was agreed.
-        let now = (self.context.clock)().max(self.context.ledger.state().meta().now);
+        let now = self.now();
         IdCertificate {
             serial: random::bytes(),
             key_hash,

@@ -20,6 +20,8 @@ const READ_BYTES: usize = 256 << 10;
 pub trait StoreView: StoreCheck + StateSource {
     /// The newest digests of the state: (log index, digest).
     fn digests(&self) -> Vec<(u64, [u8; 32])>;
+    /// Free bytes on the disk, if these are few: somebody should make room before new work is refused.
+    fn disk_low(&self) -> Option<u64>;
 }
 
 /// A store, ready to be driven by Raft.
@@ -68,6 +70,10 @@ impl StateSource for StoreHandle {
 impl StoreView for StoreHandle {
     fn digests(&self) -> Vec<(u64, [u8; 32])> {
         StoreHandle::digests(self).borrow().iter().map(|d| (d.index, d.digest)).collect()
+    }
+
+    fn disk_low(&self) -> Option<u64> {
+        StoreHandle::disk_low(self)
     }
 }
 

@@ -84,6 +84,10 @@ pub struct NodeReport {
     pub version: String,
     /// Its wall clock.
     pub wall: Millis,
+    /// Its wall clock has run evenly.
+    pub steady: bool,
+    /// Free bytes on its disk, if these are few.
+    pub disk_low: Option<u64>,
     pub term: u64,
     pub leader: Option<u64>,
     pub last_log: Option<LogId>,

@@ -1,12 +1,13 @@
 //! What this node knows of the others: it asks each for its report at a steady pace.
 
-use super::clock::Clock;
+use super::clock::{CLOCK_TOLERANCE_MS, Clock};
 use super::peer::{Connect, Lane, NodeReport, Peer, PeerError};
+use crate::license::Millis;
 use crate::store::NodeInfo;
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -49,17 +50,41 @@ pub(super) async fn ask(peer: &dyn Peer, clock: &dyn Clock) -> Result<Answer, Pe
     Ok(Answer { report, clock_offset_ms, round_trip })
 }
 
+/// A peer's wall clock, as it was read.
+struct PeerClock {
+    wall: Millis,
+    at: std::time::Instant,
+    /// It runs evenly by the peer's own account.
+    steady: bool,
+}
+
+impl PeerClock {
+    /// Whether it agrees with a wall clock that says `wall` now. By the time that has passed, not by our wall clock of
+    /// then, so that a jump of ours shows at once.
+    fn agrees(&self, wall: Millis) -> bool {
+        let passed = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.wall.plus(passed).0.abs_diff(wall.0) <= CLOCK_TOLERANCE_MS
+    }
+}
+
+/// How many clocks of peers are known, agree with ours, and do so though they never jumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Clocks {
+    pub known: usize,
+    pub agree: usize,
+    pub steady: usize,
+}
+
 /// All peers of this node.
 pub struct Peers {
     views: RwLock<BTreeMap<u64, PeerView>>,
-    /// Kept beside the views so that stamping takes no lock: how many clocks are known and how many of them agree.
-    known: AtomicUsize,
-    agree: AtomicUsize,
+    /// Kept beside the views so that stamping takes no lock.
+    clocks: ArcSwap<Vec<PeerClock>>,
 }
 
 impl Peers {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { views: RwLock::default(), known: AtomicUsize::new(0), agree: AtomicUsize::new(0) })
+        Arc::new(Self { views: RwLock::default(), clocks: ArcSwap::default() })
     }
 
     /// A copy of what is known now.
@@ -68,21 +93,23 @@ impl Peers {
         self.views.read().clone()
     }
 
-    /// (peers whose clock agrees with ours, peers whose clock is known).
-    pub(super) fn clock_agreement(&self, _tolerance_ms: u64) -> (usize, usize) {
-        (self.agree.load(Ordering::Relaxed), self.known.load(Ordering::Relaxed))
+    /// How the peers' clocks stand to ours, which says `wall` now.
+    pub(super) fn clocks(&self, wall: Millis) -> Clocks {
+        let clocks = self.clocks.load();
+        let agree = clocks.iter().filter(|clock| clock.agrees(wall));
+        let (agree, steady) = agree.fold((0, 0), |(all, steady), c| (all + 1, steady + usize::from(c.steady)));
+        Clocks { known: clocks.len(), agree, steady }
     }
 
-    fn recount(&self, tolerance_ms: u64) {
+    fn note_clocks(&self) {
         let views = self.views.read();
-        let fresh = views.values().filter(|v| v.report.as_ref().is_some_and(|(_, at)| at.elapsed() < CLOCK_FRESH));
-        let (mut known, mut agree) = (0, 0);
-        for view in fresh {
-            known += 1;
-            agree += usize::from(view.clock_offset_ms.unsigned_abs() <= tolerance_ms);
-        }
-        self.known.store(known, Ordering::Relaxed);
-        self.agree.store(agree, Ordering::Relaxed);
+        let clock = |view: &PeerView| {
+            let (report, arrived) = view.report.as_ref().filter(|(_, at)| at.elapsed() < CLOCK_FRESH)?;
+            // The peer read its clock about half a round trip before.
+            let at = arrived.checked_sub(view.round_trip / 2).unwrap_or(*arrived);
+            Some(PeerClock { wall: report.wall, at, steady: report.steady })
+        };
+        self.clocks.store(Arc::new(views.values().filter_map(clock).collect()));
     }
 
     /// Asks the peers that `members` names, until `stop`.
@@ -91,7 +118,6 @@ impl Peers {
         connect: Arc<dyn Connect>,
         clock: Arc<dyn Clock>,
         members: impl Fn() -> BTreeMap<u64, NodeInfo> + Send + 'static,
-        tolerance_ms: u64,
         stop: CancellationToken,
     ) {
         let mut handles: BTreeMap<u64, (NodeInfo, Arc<dyn Peer>)> = BTreeMap::new();
@@ -104,7 +130,7 @@ impl Peers {
             }
             let questions = handles.iter().map(|(id, (info, peer))| self.ask_one(*id, info, peer, &*clock));
             tokio::select! {
-                _ = futures::future::join_all(questions) => self.recount(tolerance_ms),
+                _ = futures::future::join_all(questions) => self.note_clocks(),
                 () = stop.cancelled() => return,
             }
             tokio::select! {

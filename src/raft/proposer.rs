@@ -7,7 +7,7 @@ use super::clock::Stamper;
 use super::core::{Core, Written};
 use super::lease::{Leading, LeaseGuard};
 use super::{Ledger, ProposeError};
-use crate::license::{Command, Outcome, Request, Stamp, State};
+use crate::license::{Command, Outcome, Request, State};
 use crate::store::codec::{Batch, BatchAuth, CodecError, Epoch};
 use crate::store::{Callback, Envelope};
 use openraft::errors::ClientWriteError;
@@ -98,6 +98,12 @@ impl Proposer {
     pub fn pending(&self) -> usize {
         let queue = self.queue.lock();
         queue.waiting.len() + queue.in_flight_commands
+    }
+
+    /// Whether the next command would tell something new of this node's clock.
+    #[must_use]
+    pub(super) fn clock_news(&self) -> bool {
+        self.parts.stamper.news(&self.parts.state.state())
     }
 
     /// Ends all waiting commands: nothing of them was proposed.
@@ -205,8 +211,8 @@ impl Proposer {
     /// Gives the requests back, with the sealed batch of them.
     fn seal(&self, leading: Leading, requests: Vec<Request>) -> (Vec<Request>, Result<Envelope, SealError>) {
         let Some(auth) = &self.parts.auth else { return (requests, Err(SealError::Witness)) };
-        let at = match self.parts.stamper.stamp(self.parts.state.state().meta().now) {
-            Ok(at) => at,
+        let stamp = match self.parts.stamper.stamp(&self.parts.state.state()) {
+            Ok(stamp) => stamp,
             Err(why) => return (requests, Err(SealError::Clock(why))),
         };
         let batch = Batch {
@@ -215,7 +221,7 @@ impl Proposer {
             node_id: self.parts.me,
             // Batches reach the log in the order in which they are sealed, and a restart brings a new term.
             seq: self.sealed.fetch_add(1, Ordering::Relaxed) + 1,
-            stamp: Stamp { at },
+            stamp,
             requests,
         };
         let sealed = Envelope::seal(&batch, &|body| auth.mac(body));

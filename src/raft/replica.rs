@@ -1,7 +1,7 @@
 //! One replica: Raft with its network, proposer, lease, membership and role, put together.
 
 use super::agreement::{Agreement, Taken};
-use super::clock::{CLOCK_TOLERANCE_MS, Stamper};
+use super::clock::{Stamper, Watch};
 use super::config::openraft_config;
 use super::core::{Core, Engine, Metrics, MetricsWatch};
 use super::epoch::EpochMet;
@@ -116,11 +116,11 @@ impl Replica {
             Raft::new(me, config, network, log, machine).await.map_err(|e| ReplicaError::Start(e.to_string()))?;
         let core: Arc<dyn Core> = Arc::new(Engine { raft, snapshots });
         let guard = LeaseGuard::new(core.metrics(), view.clone(), options.timings, me, is_witness);
-        let peers = Peers::new();
+        let (peers, watch) = (Peers::new(), Watch::new(options.clock.clone()));
         let proposer = Proposer::new(ProposerParts {
             core: core.clone(),
             guard: guard.clone(),
-            stamper: Stamper::new(options.clock.clone(), peers.clone()),
+            stamper: Stamper::new(watch.clone(), peers.clone()),
             auth: options.auth.clone().filter(|_| !is_witness),
             epoch: options.epoch,
             me,
@@ -130,7 +130,7 @@ impl Replica {
         let hold_until = Instant::now() + options.timings.lease();
         let (shorter_tx, shorter_log) = mpsc::channel(1);
         let (met_tx, met) = watch::channel(None);
-        let report = reporter(&options, &core, &guard, &view);
+        let report = reporter(&options, &core, &guard, &view, &peers, watch);
         let inbound = Arc::new(Inbound::new(InboundParts {
             core: core.clone(),
             state: view.clone(),
@@ -189,7 +189,7 @@ impl Replica {
             nodes.map(|(id, info)| (*id, info.clone())).collect()
         };
         let clock = self.options.clock.clone();
-        let asking = self.peers.clone().ask(connect, clock, others, CLOCK_TOLERANCE_MS, self.stop.clone());
+        let asking = self.peers.clone().ask(connect, clock, others, self.stop.clone());
         self.tasks.spawn(asking);
         let (core, timings, stop) = (self.core.clone(), self.options.timings, self.stop.clone());
         let learnt = until_learnt(self.core.clone()).map(|_| ());
@@ -284,6 +284,18 @@ impl Replica {
         &self.proposer.stats
     }
 
+    /// Whether this node's clock has come into doubt, or out of it, and no command since has said so.
+    #[must_use]
+    pub fn clock_news(&self) -> bool {
+        self.proposer.clock_news()
+    }
+
+    /// Free bytes on the disk of the store, if these are few.
+    #[must_use]
+    pub fn disk_low(&self) -> Option<u64> {
+        self.view.disk_low()
+    }
+
     /// Commands waiting or in flight.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -322,7 +334,7 @@ impl Replica {
             quorum_ack_age: metrics.last_quorum_acked.map(|at| openraft::Instant::elapsed(&*at)),
             serving: self.guard.serving_until().is_some(),
             draining: self.guard.draining(),
-            trouble: trouble(&metrics, &self.guard, &self.options),
+            trouble: trouble(&metrics, &self.guard, &self.options, &self.peers),
             peers: peer_statuses(&metrics, &self.peers, me),
         }
     }
@@ -408,14 +420,16 @@ fn active_name(core: &Arc<dyn Core>, me: u64) -> Arc<dyn Fn() -> Option<String> 
 }
 
 /// What keeps this node from serving well.
-fn trouble(metrics: &Metrics, guard: &LeaseGuard, options: &ReplicaOptions) -> Option<String> {
+fn trouble(metrics: &Metrics, guard: &LeaseGuard, options: &ReplicaOptions, peers: &Peers) -> Option<String> {
     let store = guard.store();
     let stalled = || {
         let waited = store.stalled_for();
         (waited >= DISK_STALL).then(|| format!("the disk has passed no barrier for {} s", waited.as_secs()))
     };
     let raft = metrics.running_state.as_ref().err().map(ToString::to_string);
-    raft.or_else(|| store.failed()).or_else(|| store.refuses()).or_else(stalled).or_else(|| (options.trouble)())
+    let clock = || peers.clocks(options.clock.now()).disagreement();
+    let here = raft.or_else(|| store.failed()).or_else(|| store.refuses()).or_else(stalled);
+    here.or_else(|| (options.trouble)()).or_else(clock)
 }
 
 fn reporter(
@@ -423,23 +437,28 @@ fn reporter(
     core: &Arc<dyn Core>,
     guard: &LeaseGuard,
     view: &Arc<dyn StoreView>,
+    peers: &Arc<Peers>,
+    watch: Arc<Watch>,
 ) -> Arc<dyn Fn() -> NodeReport + Send + Sync> {
     let (metrics, core, guard, view) = (core.metrics(), core.clone(), guard.clone(), view.clone());
-    let (me, options) = (options.node_id, options.clone());
+    let (me, options, peers) = (options.node_id, options.clone(), peers.clone());
     Arc::new(move || {
         let serving = guard.serving_until().is_some();
+        let reading = watch.read(&view.state());
         let metrics = metrics.borrow();
         NodeReport {
             node_id: me,
             version: options.version.clone(),
-            wall: options.clock.now(),
+            wall: reading.wall,
+            steady: reading.steady,
+            disk_low: view.disk_low(),
             term: metrics.current_term,
             leader: metrics.current_leader,
             last_log: core.last_log(),
             last_applied: metrics.last_applied,
             voter: metrics.membership_config.voter_ids().any(|id| id == me),
             serving,
-            trouble: trouble(&metrics, &guard, &options),
+            trouble: trouble(&metrics, &guard, &options, &peers),
             digests: view.digests(),
         }
     })

@@ -51,6 +51,8 @@ pub struct PeerStatus {
     pub serving: bool,
     /// Its clock minus ours, milliseconds.
     pub clock_offset_ms: Option<i64>,
+    /// Free bytes on its disk, if these are few.
+    pub disk_low: Option<u64>,
     /// What is wrong: by its own account, or why it does not answer.
     pub trouble: Option<String>,
     /// What is wrong by its own account.
@@ -122,6 +124,7 @@ fn peer_status(
         last_applied: report.and_then(|(r, _)| r.last_applied).map(Into::into),
         serving: report.is_some_and(|(r, _)| r.serving),
         clock_offset_ms: view.filter(|v| v.report.is_some()).map(|v| v.clock_offset_ms),
+        disk_low: report.and_then(|(r, _)| r.disk_low),
         trouble: view.and_then(|v| v.trouble.clone()).or_else(|| own_trouble.clone()),
         own_trouble,
         digests: report.map(|(r, _)| r.digests.clone()).unwrap_or_default(),

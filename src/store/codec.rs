@@ -185,7 +185,7 @@ mod tests {
             term: 3,
             node_id: 1,
             seq: 1,
-            stamp: Stamp { at: Millis(1_000) },
+            stamp: Stamp::at(Millis(1_000)),
             requests: vec![Request { id: 9, actor: "admin".into(), command: Command::DigestMark { nonce: 5 } }],
         }
     }

@@ -2,8 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use tokio::sync::watch;
+
+/// Less than so many times the reserve is little: somebody should make room before new work is refused.
+const LOW: u64 = 2;
+/// From so many times on it is enough again, so that the alert does not come and go.
+const ENOUGH: u64 = 3;
 
 /// What the store can do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +31,24 @@ pub struct Health {
     failed: watch::Sender<Option<Arc<str>>>,
     free: AtomicU64,
     reserve: u64,
+    low: AtomicBool,
 }
 
 impl Health {
     pub(super) fn new(reserve: u64) -> Self {
-        Self { failed: watch::channel(None).0, free: AtomicU64::new(u64::MAX), reserve }
+        Self { failed: watch::channel(None).0, free: AtomicU64::new(u64::MAX), reserve, low: AtomicBool::new(false) }
+    }
+
+    /// The free bytes, if these are few.
+    #[must_use]
+    pub fn disk_low(&self) -> Option<u64> {
+        self.low.load(Relaxed).then(|| self.free.load(Relaxed))
+    }
+
+    fn note_free(&self, free: u64) {
+        self.free.store(free, Relaxed);
+        let bound = if self.low.load(Relaxed) { ENOUGH } else { LOW };
+        self.low.store(free < self.reserve.saturating_mul(bound), Relaxed);
     }
 
     /// The state now.
@@ -74,7 +92,8 @@ impl Health {
         match rustix::fs::statvfs(dir) {
             Ok(fs) => {
                 let free = fs.f_bavail.saturating_mul(fs.f_frsize);
-                let before = self.free.swap(free, Relaxed);
+                let before = self.free.load(Relaxed);
+                self.note_free(free);
                 if (before < self.reserve) != (free < self.reserve) {
                     tracing::warn!(free, reserve = self.reserve, "free disk space crossed the reserve");
                 }
@@ -85,6 +104,25 @@ impl Health {
 
     /// Counts a failed allocation as no room at all, until the next measurement.
     pub(super) fn no_room(&self) {
-        self.free.store(0, Relaxed);
+        self.note_free(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_room_is_told_before_work_is_refused_and_until_there_is_enough() {
+        let health = Health::new(100);
+        let told = |free| {
+            health.note_free(free);
+            (health.disk_low(), health.get())
+        };
+        assert_eq!(told(200), (None, StoreHealth::Ok));
+        assert_eq!(told(199), (Some(199), StoreHealth::Ok));
+        assert_eq!(told(99), (Some(99), StoreHealth::DiskLow { free: 99, reserve: 100 }));
+        assert_eq!(told(299), (Some(299), StoreHealth::Ok));
+        assert_eq!(told(300), (None, StoreHealth::Ok));
     }
 }

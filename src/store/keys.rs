@@ -43,6 +43,7 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Audit(block) => numbers(&mut out, 17, &[*block]),
         RecordKey::Readmitted(id) => numbers(&mut out, 18, &[id.0]),
         RecordKey::ServerCertificate => out.push(19),
+        RecordKey::PastAlert(place) => numbers(&mut out, 20, &[*place]),
     }
     out
 }
@@ -64,6 +65,12 @@ const fn alert_tag(kind: AlertKind) -> u8 {
         AlertKind::WitnessLost => 6,
         AlertKind::CommonNamePending => 7,
         AlertKind::CertificateExpiring => 8,
+        AlertKind::LicensesExpiring => 9,
+        AlertKind::LicensesExpired => 10,
+        AlertKind::FailedToConnect => 11,
+        AlertKind::FailedToRenew => 12,
+        AlertKind::DiskSpace => 13,
+        AlertKind::ClockSkew => 14,
     }
 }
 
@@ -83,6 +90,12 @@ mod tests {
             AlertKind::WitnessLost,
             AlertKind::CommonNamePending,
             AlertKind::CertificateExpiring,
+            AlertKind::LicensesExpiring,
+            AlertKind::LicensesExpired,
+            AlertKind::FailedToConnect,
+            AlertKind::FailedToRenew,
+            AlertKind::DiskSpace,
+            AlertKind::ClockSkew,
         ]);
         prop_oneof![
             Just(RecordKey::Meta),
@@ -104,6 +117,7 @@ mod tests {
             any::<u64>().prop_map(RecordKey::Audit),
             any::<u64>().prop_map(|id| RecordKey::Readmitted(InstanceId(id))),
             Just(RecordKey::ServerCertificate),
+            any::<u64>().prop_map(RecordKey::PastAlert),
         ]
     }
 

@@ -305,7 +305,7 @@ mod tests {
                 term: 1,
                 node_id: 1,
                 seq: index + 1,
-                stamp: Stamp { at: Millis(index) },
+                stamp: Stamp::at(Millis(index)),
                 requests: vec![Request { id: 0, actor: "test".into(), command }],
             };
             let envelope = Envelope::seal(&batch, &|_| [0; 32]).unwrap();

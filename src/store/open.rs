@@ -229,6 +229,12 @@ impl StoreHandle {
         self.shared.health.get()
     }
 
+    /// The free bytes of the disk, if these are few.
+    #[must_use]
+    pub fn disk_low(&self) -> Option<u64> {
+        self.shared.health.disk_low()
+    }
+
     /// Becomes `Some(reason)` at the first failed write: stop serving, drop the address, exit non-zero.
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<Arc<str>>> {

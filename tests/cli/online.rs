@@ -402,6 +402,41 @@ fn a_new_common_name_says_what_it_breaks() {
 }
 
 #[test]
+fn a_clock_in_doubt_is_shown_and_accepted_and_its_alert_is_history() {
+    let node = Node::with_account();
+    let shown = json(&node, &["clock", "show"]);
+    assert_eq!((&shown["in_doubt"], &shown["clock"]), (&false.into(), &shown["state_time"]));
+    let said = table(&node, &["clock", "accept", "--yes"]);
+    assert_eq!(said, "The active node's clock is in no doubt; there is nothing to accept.\n");
+
+    *node.ledger.ahead.lock() = 49 * 3_600_000;
+    node.run(&["settings", "set", "licenses-expiring-days", "20"]).success();
+    assert_eq!(json(&node, &["clock", "show"])["in_doubt"], true);
+    let alert = json(&node, &["alert", "list"])[0].clone();
+    assert_eq!((&alert["kind"], &alert["source"]), (&"clock-skew".into(), &"server clock".into()));
+    let report = stdout(&node.run(&["doctor"]).code(1));
+    assert!(report.contains("the active node's clock is 49 h ahead") && report.contains("clock accept"), "{report}");
+    // Nobody is there to ask.
+    let run = node.run(&["clock", "accept"]).code(2);
+    assert!(stderr(&run).contains("says 20") && stderr(&run).contains("2 days and 1 hours ahead"), "{}", stderr(&run));
+    let run = node.run(&["clock", "accept", "--yes"]).success();
+    assert!(stdout(&run).starts_with("The clock is accepted: it is 20"), "{}", stdout(&run));
+    *node.ledger.ahead.lock() = 0;
+    assert_eq!(json(&node, &["clock", "show"])["in_doubt"], false);
+
+    assert_eq!(json(&node, &["alert", "list"]).as_array().unwrap().len(), 0);
+    let past = json(&node, &["alert", "list", "--history"]);
+    let kinds: Vec<&str> = past.as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["clock-skew", "account-pending"]);
+    assert!(past[0]["cleared"].is_string(), "{past}");
+    assert_eq!(json(&node, &["alert", "list", "--history", "--account", "TEST"]).as_array().unwrap().len(), 1);
+    let audit = plain(&node, &["audit", "export"]);
+    assert!(audit.contains("clock-accept"), "{audit}");
+    node.run(&["settings", "set", "licenses-expiring-days", "0"]).code(1);
+    node.run(&["settings", "set", "licenses-expiring-days", "soon"]).code(1);
+}
+
+#[test]
 fn events_are_followed() {
     let node = Node::with_account();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_licraft"))

@@ -183,6 +183,25 @@ impl Cluster {
         self.lab.host(name)
     }
 
+    /// Moves the wall clock of a node to so many milliseconds from the truth.
+    pub fn set_clock(&self, node: &str, ms: i64) {
+        // Whole at once: the node reads it at any moment.
+        let (new, clock) = (self.folder(node).join("clock.new"), self.folder(node).join("clock"));
+        std::fs::write(&new, ms.to_string()).unwrap();
+        std::fs::rename(new, clock).unwrap();
+    }
+
+    /// Waits until the alerts that stand about nodes are these: kind and source.
+    pub fn alerts(&self, node: &str, expected: &[(&str, &str)]) {
+        let about_nodes = ["cluster-degraded", "witness-lost", "disk-space", "clock-skew"];
+        until(&format!("the alerts {expected:?}"), || {
+            let alerts = self.json(node, &["alert", "list"]);
+            let alerts = alerts.as_array().unwrap().iter().map(|alert| (text(alert, "kind"), text(alert, "source")));
+            let alerts: Vec<_> = alerts.filter(|(kind, _)| about_nodes.contains(&kind.as_str())).collect();
+            alerts.iter().map(|(kind, source)| (kind.as_str(), source.as_str())).eq(expected.iter().copied())
+        });
+    }
+
     /// Starts a node and waits until it answers.
     pub fn start(&mut self, node: &str) {
         let command = self.lab.host(node).command(LICRAFT);
@@ -206,6 +225,7 @@ impl Cluster {
         let folder = self.folder(node);
         let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
         command.args(["node", "--config"]).arg(folder.join("node.toml")).stdout(log.try_clone().unwrap()).stderr(log);
+        command.env("LICRAFT_TEST_CLOCK", folder.join("clock"));
         self.processes.push((node.to_owned(), command.spawn().unwrap()));
         let socket = self.folder(node).join("admin.sock");
         until(&format!("an answer of {node}"), || UnixStream::connect(&socket).is_ok());

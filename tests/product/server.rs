@@ -48,7 +48,7 @@ impl Memory {
         let mut inner = self.inner.lock().unwrap();
         let mut state = State::clone(&inner.0);
         let request = Request { id: 0, actor: "test".into(), command };
-        let outcome = state.apply(Stamp { at: (self.clock)() }, &request, &mut Changes::new());
+        let outcome = state.apply(Stamp::at((self.clock)()), &request, &mut Changes::new());
         assert_eq!(state.check(), Vec::<String>::new());
         inner.0 = Arc::new(state);
         outcome

@@ -327,7 +327,7 @@ async fn a_hostile_leader_stops_a_data_node_but_changes_nothing() {
         term,
         node_id: 1,
         seq: 1,
-        stamp: licraft::license::Stamp { at: licraft::license::Millis(1_000) },
+        stamp: licraft::license::Stamp::at(licraft::license::Millis(1_000)),
         requests: commands(0),
     };
     let sealed = Envelope::seal(&batch(1), &|body| Key.mac(body)).unwrap();

@@ -52,7 +52,7 @@ pub fn entry_with(term: u64, index: u64, requests: Vec<Request>) -> Entry {
         term,
         node_id: 1,
         seq: index + 1,
-        stamp: Stamp { at: Millis(1_000 + index) },
+        stamp: Stamp::at(Millis(1_000 + index)),
         requests,
     };
     let envelope = Envelope::seal(&batch, &|_| [0; 32]).unwrap();
@@ -119,7 +119,7 @@ pub fn expected(last: u64) -> licraft::license::State {
     let mut state = licraft::license::State::default();
     for index in 0..=last {
         for request in commands(index) {
-            let outcome = state.apply(Stamp { at: Millis(1_000 + index) }, &request, &mut Default::default());
+            let outcome = state.apply(Stamp::at(Millis(1_000 + index)), &request, &mut Default::default());
             assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
         }
     }

@@ -83,9 +83,22 @@ struct InstanceModel {
 #[derive(Default)]
 pub struct Auditor {
     now: u64,
+    /// Before the command that comes now.
+    before: u64,
+    /// By how much the leader's clock is ahead while that is in doubt, and since then the time at which ends stand still.
+    ahead: u64,
+    expiry: u64,
     last_id: u64,
     initialized: bool,
     resumed: u64,
+    /// A new leader has not said yet that it serves.
+    resuming: bool,
+    /// Instances whose day of release, or of the end of their certificate, is not after these are noted as failed.
+    silent_day: u64,
+    lapsed_day: u64,
+    certificate_day: u64,
+    /// So long before it ends an ending term is told.
+    lead: Option<u64>,
     incarnation: u64,
     accounts: BTreeMap<u64, AccountModel>,
     /// (account, name) by virtual account.
@@ -113,7 +126,7 @@ impl Auditor {
     /// Checks the reply to a command applied at `stamp` and follows it. Commands must come in log order, each once.
     /// A request id must not be used again later than a day after its first use.
     pub fn observe(&mut self, stamp: Stamp, request: &Request, outcome: &Outcome) -> Result<(), String> {
-        self.now = self.now.max(stamp.at.0);
+        self.take_time(stamp);
         self.recount();
         let expected = match self.requests.get(&request.id) {
             Some(first) => Is(first.clone()),
@@ -127,9 +140,34 @@ impl Auditor {
         }
         self.keep_answer(&request.command, outcome);
         self.recount();
+        self.note_failed();
         self.lapse();
         self.recount();
         Ok(())
+    }
+
+    /// Another leader's commands come from now on.
+    pub fn new_leader(&mut self) {
+        self.resuming = true;
+    }
+
+    fn take_time(&mut self, stamp: Stamp) {
+        self.before = self.now;
+        self.now = self.now.max(stamp.at.0);
+        let doubted = self.ahead > 0;
+        self.ahead = stamp.wall.0.saturating_sub(self.now);
+        if self.ahead > HOUR {
+            return;
+        }
+        (self.ahead, self.expiry) = (0, self.now);
+        if doubted && self.now - self.before > HOUR {
+            self.resumed = self.now;
+        }
+    }
+
+    /// Whether nothing lapses now.
+    fn spared(&self) -> bool {
+        self.ahead > 0 || self.resuming || self.now < self.resumed + DAY
     }
 
     /// Remembers the answer to a new number; repeats, stale and mismatched numbers leave the first one.
@@ -151,9 +189,32 @@ impl Auditor {
     fn purchased(&self, key: Key) -> u64 {
         let terms = self.terms.get(&key).into_iter().flatten();
         terms
-            .filter(|((start, end, _), _)| *start <= self.now && end.is_none_or(|e| self.now < e))
+            .filter(|((start, end, _), _)| *start <= self.expiry && end.is_none_or(|e| self.expiry < e))
             .map(|(_, q)| q)
             .sum()
+    }
+
+    /// What the terms come to at another time.
+    fn purchased_at(&self, key: Key, at: u64) -> u64 {
+        let mut total = 0;
+        for ((start, end, _), count) in self.terms.get(&key).into_iter().flatten() {
+            if *start <= at && end.unwrap_or(u64::MAX) > at {
+                total += count;
+            }
+        }
+        total
+    }
+
+    /// Whether fewer are left by an end that comes within the lead, and by one of the last 90 days.
+    fn ending(&self, key: Key) -> (bool, bool) {
+        let terms = self.terms.get(&key).into_iter().flatten();
+        let ends: Vec<u64> = terms.filter_map(|((_, end, _), _)| *end).collect();
+        let lead = self.lead.unwrap_or(30) * DAY;
+        let soon = |e: &&u64| **e > self.expiry && **e <= self.expiry + lead;
+        let expiring = ends.iter().filter(soon).any(|e| self.purchased_at(key, e - 1) > self.purchased_at(key, *e));
+        let past = |e: &&u64| **e <= self.expiry && self.expiry < **e + 90 * DAY;
+        let expired = ends.iter().filter(past).any(|e| self.purchased_at(key, e - 1) > self.purchased(key));
+        (expiring, expired)
     }
 
     fn pools(&self) -> Vec<Key> {
@@ -219,13 +280,29 @@ impl Auditor {
         }
     }
 
-    fn lapse(&mut self) {
-        if self.now < self.resumed + DAY {
+    /// 35 days without a contact, 90 days, and 30 days before a certificate ends.
+    fn note_failed(&mut self) {
+        if self.spared() {
             return;
         }
-        let day = |i: &InstanceModel| (i.contact + 180 * DAY) / DAY + 1;
-        let mut due: Vec<_> = self.instances.iter().map(|(id, i)| (day(i), *id)).collect();
-        due.retain(|(day, _)| day * DAY <= self.now);
+        let today = self.expiry / DAY;
+        self.silent_day = self.silent_day.max(today + 145);
+        self.lapsed_day = self.lapsed_day.max(today + 90);
+        self.certificate_day = self.certificate_day.max(today + 30);
+    }
+
+    /// Whether an instance failed to connect, and to renew.
+    fn failed(&self, instance: &InstanceModel) -> (bool, bool) {
+        let (release, end) = (release_day(instance), instance.certificate.not_after.0 / DAY);
+        (release <= self.silent_day, release <= self.lapsed_day || end <= self.certificate_day)
+    }
+
+    fn lapse(&mut self) {
+        if self.spared() {
+            return;
+        }
+        let mut due: Vec<_> = self.instances.iter().map(|(id, i)| (release_day(i), *id)).collect();
+        due.retain(|(day, _)| day * DAY <= self.expiry);
         due.sort();
         for (_, id) in due.into_iter().take(4) {
             self.instances.remove(&id);
@@ -244,7 +321,10 @@ impl Auditor {
     // ---- commands ----
 
     fn carry_out(&mut self, command: &Command) -> Answer {
-        let free = matches!(command, Command::Initialize { .. } | Command::Resume { .. } | Command::DigestMark { .. });
+        let free = matches!(
+            command,
+            Command::Initialize { .. } | Command::Resume { .. } | Command::DigestMark { .. } | Command::PassTime
+        );
         if !self.initialized && !free {
             return Refused(Reason::NotInitialized);
         }
@@ -263,23 +343,33 @@ impl Auditor {
                 self.incarnation = 1;
                 self.people.administrator(&administrator.name);
             }
-            Command::Resume { .. } => self.resumed = self.now,
+            Command::Resume { .. } => (self.resumed, self.resuming) = (self.now, false),
             Command::RaiseIncarnation => {
                 self.incarnation += 1;
                 self.accounts.values_mut().for_each(|a| (a.outstanding, a.closing) = (None, false));
             }
-            Command::SetSettings { .. } | Command::DigestMark { .. } | Command::NoteEvent { .. } => {}
+            Command::DigestMark { .. } | Command::PassTime | Command::NoteEvent { .. } => {}
+            Command::SetSettings { settings } => {
+                ensure((1..=365).contains(&settings.licenses_expiring_days), Reason::Invalid)?;
+                self.lead = Some(settings.licenses_expiring_days);
+            }
+            Command::AcceptClock { time } => {
+                ensure(self.ahead > 0, Reason::State)?;
+                let wall = self.now + self.ahead;
+                ensure(wall.abs_diff(time.0) <= HOUR, Reason::Invalid)?;
+                (self.now, self.expiry, self.resumed, self.ahead) = (wall, wall, wall, 0);
+            }
             Command::PutMember { member } => {
                 ensure(self.members.get(&member.node_id) != Some(&true), Reason::State)?;
                 self.members.insert(member.node_id, false);
             }
             Command::RetireMember { node_id } => *self.members.get_mut(node_id).ok_or(Reason::NotFound)? = true,
             Command::RaiseAlert { alert } => {
-                ensure(from_outside(alert.key.kind), Reason::Invalid)?;
+                ensure(from_outside(&alert.key), Reason::Invalid)?;
                 self.raised.entry(alert.key.clone()).or_insert(false);
             }
             Command::ClearAlert { key } => {
-                ensure(from_outside(key.kind), Reason::Invalid)?;
+                ensure(from_outside(key), Reason::Invalid)?;
                 self.raised.remove(key);
             }
             Command::AcknowledgeAlert { key } => match self.raised.get_mut(key) {
@@ -467,7 +557,7 @@ impl Auditor {
         ensure(self.accounts[&account].default_va != va, Reason::State)?;
         ensure(self.instances.values().all(|i| i.va != va), Reason::NotEmpty)?;
         let mut terms = self.terms.iter().filter(|(k, _)| k.0 == va).flat_map(|(_, t)| t.keys());
-        ensure(terms.all(|(_, end, _)| end.is_some_and(|e| e <= self.now)), Reason::NotEmpty)?;
+        ensure(terms.all(|(_, end, _)| end.is_some_and(|e| e <= self.expiry)), Reason::NotEmpty)?;
         self.forget_va(va);
         Ok(())
     }
@@ -488,7 +578,7 @@ impl Auditor {
         let mut left = quantity;
         let held = self.terms.get(&(from, license)).cloned().unwrap_or_default();
         for (key, count) in held {
-            if key.0 <= self.now && key.1.is_none_or(|end| self.now < end) {
+            if key.0 <= self.expiry && key.1.is_none_or(|end| self.expiry < end) {
                 let take = left.min(count);
                 left -= take;
                 *self.terms.get_mut(&(from, license)).unwrap().get_mut(&key).unwrap() -= take;
@@ -595,8 +685,16 @@ impl Auditor {
     }
 }
 
-fn from_outside(kind: AlertKind) -> bool {
-    matches!(kind, AlertKind::ClusterDegraded | AlertKind::WitnessLost)
+fn from_outside(key: &AlertKey) -> bool {
+    match key.kind {
+        AlertKind::ClusterDegraded | AlertKind::WitnessLost | AlertKind::DiskSpace => true,
+        AlertKind::ClockSkew => key.source != "server clock",
+        _ => false,
+    }
+}
+
+fn release_day(instance: &InstanceModel) -> u64 {
+    (instance.contact + 180 * DAY) / DAY + 1
 }
 
 fn ensure(holds: bool, otherwise: Reason) -> Result<(), Reason> {

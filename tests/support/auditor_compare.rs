@@ -11,6 +11,24 @@ impl Auditor {
             let source = format!("{}/{}/{}", self.accounts[account].name, name, self.licenses[license].1);
             keys.push(AlertKey { kind: AlertKind::InsufficientLicenses, source });
         }
+        for (va, license) in self.pools() {
+            let (account, name) = &self.vas[&va];
+            let source = format!("{}/{}/{}", self.accounts[account].name, name, self.licenses[&license].1);
+            let (expiring, expired) = self.ending((va, license));
+            let mut add = |kind| keys.push(AlertKey { kind, source: source.clone() });
+            expiring.then(|| add(AlertKind::LicensesExpiring));
+            expired.then(|| add(AlertKind::LicensesExpired));
+        }
+        for (va, (account, name)) in &self.vas {
+            let failed: Vec<_> = self.instances.values().filter(|i| i.va == *va).map(|i| self.failed(i)).collect();
+            let mut add =
+                |kind| keys.push(AlertKey { kind, source: format!("{}/{name}", self.accounts[account].name) });
+            failed.iter().any(|f| f.0).then(|| add(AlertKind::FailedToConnect));
+            failed.iter().any(|f| f.1).then(|| add(AlertKind::FailedToRenew));
+        }
+        if self.ahead > 0 {
+            keys.push(AlertKey { kind: AlertKind::ClockSkew, source: "server clock".into() });
+        }
         for account in self.accounts.values() {
             let mut add = |kind| keys.push(AlertKey { kind, source: account.name.clone() });
             if matches!(account.status, AccountStatus::Requested | AccountStatus::Approved) {
@@ -19,7 +37,7 @@ impl Auditor {
             if account.failed {
                 add(AlertKind::SynchronizationFailed);
             }
-            if account.due.is_some_and(|due| due <= self.now) {
+            if account.due.is_some_and(|due| due <= self.expiry) {
                 add(AlertKind::SynchronizationOverdue);
             }
         }
@@ -28,7 +46,7 @@ impl Auditor {
             if self.wanted.as_ref().is_some_and(|(wanted, _)| wanted != name) {
                 server(AlertKind::CommonNamePending);
             }
-            if self.now + 30 * DAY >= *end {
+            if self.expiry + 30 * DAY >= *end {
                 server(AlertKind::CertificateExpiring);
             }
         }
@@ -38,6 +56,7 @@ impl Auditor {
     /// Holds all that the model believes against a state that applied the same commands.
     pub fn compare(&self, state: &State) -> Result<(), String> {
         same("state time", self.now, state.meta().now.0)?;
+        same("doubt of the clock", self.ahead, state.meta().clock_ahead)?;
         same("highest id", self.last_id, state.meta().last_id)?;
         same("incarnation", self.incarnation, state.meta().incarnation)?;
         same("accounts", self.accounts.keys().copied().collect(), ids(state.accounts().map(|a| a.id.0)))?;
@@ -85,6 +104,10 @@ impl Auditor {
             same("last contact", model.contact, instance.last_contact.0)?;
             same("certificate", &model.certificate, &instance.certificate)?;
             same("virtual account", model.va, instance.va.0)?;
+            let failures: Vec<AlertKind> = state.failures(instance).collect();
+            let is = |kind| failures.contains(&kind);
+            let noted = (is(AlertKind::FailedToConnect), is(AlertKind::FailedToRenew));
+            same("failures", self.failed(model), noted)?;
         }
         self.compare_people(state)?;
         let mut alerts = self.own_alerts();

@@ -77,7 +77,7 @@ impl Auditor {
             return Ok(Outcome::Deregistered);
         }
         self.active(account)?;
-        ensure(self.now < end || self.now < self.resumed + DAY, Reason::CertificateExpired)?;
+        ensure(self.expiry < end || self.spared(), Reason::CertificateExpired)?;
         match action {
             InstanceAction::Authorize { usage } => {
                 let usage = self.wanted(account, instance.export, usage)?;

@@ -2,7 +2,7 @@
 
 use super::auditor::Auditor;
 use licraft::license::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// State time at which the tests begin.
 pub const START: u64 = 1_750_000_000_000;
@@ -16,8 +16,11 @@ pub struct Rig {
     image: BTreeMap<RecordKey, Record>,
     auditor: Auditor,
     pub now: u64,
+    /// By how much the leader's wall clock is ahead.
+    pub ahead: u64,
     steps: u64,
     counter: u64,
+    term: u64,
     /// What was asked, and when first.
     pub past: Vec<(u64, Request)>,
     /// How often each kind of command came to each kind of outcome.
@@ -32,8 +35,10 @@ impl Rig {
             image: State::default().records().collect(),
             auditor: Auditor::default(),
             now: START,
+            ahead: 0,
             steps: 0,
             counter: 0,
+            term: 0,
             past: Vec::new(),
             seen: BTreeMap::new(),
         }
@@ -61,7 +66,7 @@ impl Rig {
 
     /// Applies to both replicas and holds the result against everything there is.
     pub fn apply(&mut self, request: Request, at: u64) -> Result<Outcome, String> {
-        let stamp = Stamp { at: Millis(at) };
+        let stamp = Stamp { at: Millis(at), wall: Millis(at + self.ahead) };
         let mut changes = Changes::new();
         let mut by_time = Changes::new();
         let mark = Request { id: 0, actor: String::new(), command: Command::DigestMark { nonce: 0 } };
@@ -93,11 +98,12 @@ impl Rig {
         if lends.flat_map(|va| self.state.pools(va.id)).any(|pool| pool.substitution < 0) {
             *self.seen.entry("substitution".into()).or_default() += 1;
         }
-        for kind in [AlertKind::CommonNamePending, AlertKind::CertificateExpiring] {
-            if self.state.alerts().any(|alert| alert.key.kind == kind) {
-                let name = if kind == AlertKind::CommonNamePending { "pending" } else { "expiring" };
-                *self.seen.entry(format!("server certificate: {name}")).or_default() += 1;
-            }
+        for kind in self.state.alerts().map(|alert| alert.key.kind.title()).collect::<BTreeSet<_>>() {
+            *self.seen.entry(kind.to_owned()).or_default() += 1;
+        }
+        if self.ahead > 0 && self.state.meta().clock_ahead == 0 {
+            // Accepted: what was ahead is the time now.
+            (self.now, self.ahead) = (self.state.now().0.max(self.now), 0);
         }
         self.steps += 1;
         if self.steps.is_multiple_of(5) {
@@ -105,6 +111,15 @@ impl Rig {
         }
         self.past.push((self.state.meta().now.0, request));
         Ok(outcome)
+    }
+
+    /// Another leader begins; its commands come from now on.
+    pub fn new_leader(&mut self) {
+        self.term += 1;
+        let (batch, mut changes) = ((self.term, 1, 1), Changes::new());
+        assert!(self.state.admit_batch(batch, &mut changes) && self.replica.admit_batch(batch, &mut Changes::new()));
+        self.image.extend(changes.into_iter().filter_map(|key| Some((key.clone(), self.state.record(&key)?))));
+        self.auditor.new_leader();
     }
 
     pub fn check_image(&self) -> Result<(), String> {

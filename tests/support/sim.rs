@@ -1,6 +1,6 @@
 //! A cluster in one process on a network that loses, delays and cuts.
 
-use licraft::license::{Command, Outcome, User};
+use licraft::license::{Command, Millis, Outcome, User};
 use licraft::raft::*;
 use licraft::store::{
     BatchAuth, Entry, Epoch, LogStore, NodeInfo, SnapshotMeta, Store, StoreHandle, StoreOptions, Vote,
@@ -10,7 +10,7 @@ use openraft::storage::{RaftLogReader, RaftLogStorage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -188,6 +188,22 @@ impl Peer for SimPeer {
     }
 }
 
+/// The machine's clock, moved by some milliseconds.
+#[derive(Default)]
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub fn shift(&self, ms: i64) {
+        self.0.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Millis {
+        Millis(SystemClock.now().0.saturating_add_signed(self.0.load(Ordering::Relaxed)))
+    }
+}
+
 pub struct Node {
     pub replica: Arc<Replica>,
     pub store: StoreHandle,
@@ -222,6 +238,8 @@ pub struct Sim {
     pub nodes: BTreeMap<u64, Node>,
     pub witnesses: BTreeSet<u64>,
     pub timings: Timings,
+    /// The wall clock of each node, over restarts.
+    pub clocks: BTreeMap<u64, Arc<TestClock>>,
     /// Guards of all nodes that run, for the watcher.
     guards: Arc<Mutex<BTreeMap<u64, LeaseGuard>>>,
     pub two_serving: Arc<AtomicBool>,
@@ -240,6 +258,11 @@ pub fn info(id: u64, witness: bool) -> NodeInfo {
 
 impl Sim {
     pub async fn form(seed: u64, count: u64, witnesses: &[u64]) -> Self {
+        Self::form_at(seed, count, witnesses, 0).await
+    }
+
+    /// As [`Self::form`], with the first node's clock off by some milliseconds.
+    pub async fn form_at(seed: u64, count: u64, witnesses: &[u64], first_ms: i64) -> Self {
         // With RUST_LOG set, what openraft does; a second cluster finds it set up.
         let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
         let guards: Arc<Mutex<BTreeMap<u64, LeaseGuard>>> = Arc::default();
@@ -263,11 +286,13 @@ impl Sim {
             nodes: BTreeMap::new(),
             witnesses: witnesses.iter().copied().collect(),
             timings: Timings::default(),
+            clocks: BTreeMap::new(),
             guards,
             two_serving,
             watcher: Some(watcher),
             ended,
         };
+        sim.clock(1).shift(first_ms);
         for id in 1..=count {
             sim.start(id).await;
         }
@@ -281,6 +306,10 @@ impl Sim {
         let done = first.ledger().propose(1 << 100, "init", initialize()).await;
         assert_eq!(done.unwrap(), Outcome::Done);
         sim
+    }
+
+    pub fn clock(&mut self, id: u64) -> Arc<TestClock> {
+        self.clocks.entry(id).or_default().clone()
     }
 
     pub async fn start(&mut self, id: u64) {
@@ -302,6 +331,7 @@ impl Sim {
         let mut options = ReplicaOptions::new(id, CLUSTER.into(), EPOCH, info(id, witness));
         options.auth = auth;
         options.rejoining = rejoining;
+        options.clock = self.clock(id);
         options.timings = self.timings;
         let connect = Arc::new(Wire { net: self.net.clone(), me: id, timings: self.timings });
         let transport = Transport::InProcess { connect };

@@ -12,12 +12,13 @@ pub struct Step {
     b: usize,
     n: u64,
     time: u8,
+    clock: u8,
     restore: bool,
 }
 
 pub fn steps(length: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0u8..100, 0usize..64, 0usize..64, 0u64..12, 0u8..100, prop::bool::weighted(0.1));
-    let step = step.prop_map(|(kind, a, b, n, time, restore)| Step { kind, a, b, n, time, restore });
+    let step = (0u8..100, 0usize..64, 0usize..64, 0u64..12, 0u8..100, 0u8..100, prop::bool::weighted(0.1));
+    let step = step.prop_map(|(kind, a, b, n, time, clock, restore)| Step { kind, a, b, n, time, clock, restore });
     prop::collection::vec(step, 1..length)
 }
 
@@ -174,10 +175,16 @@ impl Rig {
     fn other_command(&mut self, step: &Step) -> Command {
         let node_id = step.a as u64 % 4;
         let name = format!("node-{node_id}");
-        let key = AlertKey { kind: AlertKind::WitnessLost, source: name.clone() };
+        let kind = [AlertKind::WitnessLost, AlertKind::DiskSpace, AlertKind::ClockSkew][step.b % 3];
+        let key = AlertKey { kind, source: name.clone() };
         match step.n {
             0 => Command::Resume { node_id, term: step.b as u64, cause: "test".into() },
-            1 => Command::DigestMark { nonce: 1 },
+            1 if self.ahead > 0 => {
+                let hours = if step.a.is_multiple_of(4) { 2 } else { 0 };
+                Command::AcceptClock { time: Millis(self.now + self.ahead + hours * Millis::HOUR) }
+            }
+            1 if step.a.is_multiple_of(2) => Command::AcceptClock { time: Millis(self.now) },
+            1 => Command::PassTime,
             2 => Command::RaiseIncarnation,
             3 => Command::RetireMember { node_id },
             4 | 5 => {
@@ -196,7 +203,13 @@ impl Rig {
                 let event = NewEvent { severity: Severity::Minor, account: None, kind, message: "x".into() };
                 Command::NoteEvent { event }
             }
-            10 => Command::SetSettings { settings: Settings { central_url: name, ..Settings::default() } },
+            10 => Command::SetSettings {
+                settings: Settings {
+                    licenses_expiring_days: step.b as u64 % 40 * (step.a as u64 % 3),
+                    central_url: name,
+                    ..Settings::default()
+                },
+            },
             _ => {
                 let (public_address, cluster_address) = ("10.0.0.5".into(), "10.0.0.5:7441".into());
                 let (witness, joined, retired) = (false, Millis(0), false);
@@ -284,6 +297,14 @@ impl Rig {
             98 => Millis::DAY * 31,
             _ => Millis::DAY * 95,
         };
+        // The leader's clock jumps, is set right, or is right after all and its peers say so.
+        match step.clock {
+            0..2 => self.ahead = (1 + step.n * 20) * Millis::DAY,
+            2..5 => self.ahead = 0,
+            5 => self.now += std::mem::take(&mut self.ahead),
+            6 => self.new_leader(),
+            _ => {}
+        }
         // Now and then the same request comes again, or its stamp is from a clock that is behind.
         if step.kind >= 95 && !self.past.is_empty() {
             let recent = &self.past[self.past.len().saturating_sub(6)..];

@@ -1,9 +1,9 @@
-//! Alerts: what is wrong now and what to do about it.
+//! Alerts: what is wrong now and what to do about it, and what was.
 
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
 use crate::admin::{find, wire};
-use crate::license::Command;
+use crate::license::{self, Command, State};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
@@ -11,22 +11,19 @@ use tonic::{Request, Response, Status};
 impl alerts_server::Alerts for Service {
     async fn list(&self, request: Request<ListAlertsRequest>) -> Result<Response<ListAlertsReply>, Status> {
         let state = self.state();
-        let account = match request.get_ref().account.as_str() {
+        let asked = request.into_inner();
+        let account = match asked.account.as_str() {
             "" => None,
             name => Some(find::account(&state, name)?.id),
         };
-        let alerts = state.alerts().filter(|a| account.is_none() || a.account == account).map(|alert| Alert {
-            kind: alert.key.kind.as_str().to_owned(),
-            source: alert.key.source.clone(),
-            severity: wire::severity(alert.severity).into(),
-            account: find::account_name(&state, alert.account),
-            raised_ms: alert.raised.0,
-            due_ms: wire::some_ms(alert.due),
-            message: alert.message.clone(),
-            action: alert.action.clone(),
-            acknowledged: alert.acknowledged,
-        });
-        Ok(Response::new(ListAlertsReply { alerts: alerts.collect() }))
+        let wanted = |alert: &license::Alert| account.is_none() || alert.account == account;
+        let alerts = match asked.history {
+            true => (state.past_alerts(0).rev().filter(|past| wanted(&past.alert)))
+                .map(|past| Alert { cleared_ms: past.cleared.0, ..message(&state, &past.alert) })
+                .collect(),
+            false => state.alerts().filter(|alert| wanted(alert)).map(|alert| message(&state, alert)).collect(),
+        };
+        Ok(Response::new(ListAlertsReply { alerts }))
     }
 
     async fn acknowledge(&self, request: Request<AlertRef>) -> Result<Response<Changed>, Status> {
@@ -38,5 +35,20 @@ impl alerts_server::Alerts for Service {
                 .hint("`licraft alert list` shows them")
         })?;
         Ok(Response::new(Changed { id: self.change(&call, Command::AcknowledgeAlert { key }).await? }))
+    }
+}
+
+fn message(state: &State, alert: &license::Alert) -> Alert {
+    Alert {
+        kind: alert.key.kind.as_str().to_owned(),
+        source: alert.key.source.clone(),
+        severity: wire::severity(alert.severity).into(),
+        account: find::account_name(state, alert.account),
+        raised_ms: alert.raised.0,
+        due_ms: wire::some_ms(alert.due),
+        message: alert.message.clone(),
+        action: alert.action.clone(),
+        acknowledged: alert.acknowledged,
+        cleared_ms: 0,
     }
 }

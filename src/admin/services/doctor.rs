@@ -4,6 +4,7 @@ use crate::admin::cluster::{Check, CheckResult, NodeDigest};
 use crate::admin::error::AdminError;
 use crate::admin::service::Service;
 use crate::admin::status::ClusterState;
+use crate::license::Millis;
 use crate::proto::admin::{DoctorReply, DoctorRequest, doctor_server};
 use tonic::{Request, Response, Status};
 
@@ -24,6 +25,7 @@ impl doctor_server::Doctor for Service {
             digests(self.parts.cluster.digests().await),
             cluster(status.cluster, &status.verdict),
             failed_actions(status.failed_actions.len()),
+            clock(state.meta().clock_ahead),
             alerts(state.alerts().filter(|a| !a.acknowledged).count()),
         ];
         Ok(Response::new(DoctorReply { checks: checks.into_iter().map(Into::into).collect() }))
@@ -84,6 +86,20 @@ fn failed_actions(count: usize) -> Check {
         n => (CheckResult::Warning, format!("{n}: see `licraft ha status`")),
     };
     Check { name: "failed actions".into(), result, detail }
+}
+
+fn clock(ahead: u64) -> Check {
+    let (result, detail) = match ahead / Millis::HOUR {
+        _ if ahead == 0 => (CheckResult::Passed, "the active node's clock is in no doubt".to_owned()),
+        hours => {
+            let detail = format!(
+                "the active node's clock is {hours} h ahead, and nothing has confirmed it; set it right, or run \
+                 `licraft clock accept`"
+            );
+            (CheckResult::Failed, detail)
+        }
+    };
+    Check { name: "clock".into(), result, detail }
 }
 
 fn alerts(open: usize) -> Check {

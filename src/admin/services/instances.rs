@@ -111,7 +111,8 @@ fn message(state: &State, instance: &license::Instance) -> Instance {
         in_compliance: state.authorization(instance.id).is_none_or(|a| a.in_compliance()),
         pid: instance.udi.pid.clone(),
         sn: instance.udi.sn.clone(),
-        authorized_until_ms: wire::some_ms(instance.authorized_until),
+        authorized_until_ms: wire::some_ms(state.in_force_until(instance)),
         export_controlled: instance.export_controlled,
+        alerts: state.failures(instance).map(|kind| kind.title().to_owned()).collect(),
     }
 }

@@ -6,6 +6,7 @@ mod api_clients;
 mod audit;
 mod backup;
 mod certificates;
+mod clock;
 mod cluster;
 mod deletion;
 mod doctor;

@@ -18,7 +18,7 @@ struct Key {
     set: Option<Set>,
 }
 
-const KEYS: [Key; 8] = [
+const KEYS: [Key; 9] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -73,6 +73,15 @@ const KEYS: [Key; 8] = [
         get: |s| s.min_password_bytes.to_string(),
         set: Some(|s, v| {
             s.min_password_bytes = v.parse().map_err(|_| "it must be a number of bytes".to_owned())?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "licenses-expiring-days",
+        description: "so many days before the end of a term an alert says so",
+        get: |s| s.licenses_expiring_days.to_string(),
+        set: Some(|s, v| {
+            s.licenses_expiring_days = v.parse().map_err(|_| "it must be a number of days".to_owned())?;
             Ok(())
         }),
     },

@@ -6,7 +6,7 @@ use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Posted, called, failed, finish};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
-use crate::license::{Action, Event, Instance, InstanceId, Place, State, VirtualAccountId};
+use crate::license::{Action, AlertKind, Event, Instance, InstanceId, Place, State, VirtualAccountId};
 use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use crate::web::form::{Form, query};
@@ -43,7 +43,7 @@ struct InstanceRow {
     virtual_account: String,
     registered: Time,
     last_contact: Time,
-    alert: Option<Badge>,
+    alerts: Vec<Badge>,
 }
 
 impl InstanceRow {
@@ -63,8 +63,19 @@ impl InstanceRow {
             virtual_account: va.map(|v| v.name.clone()).unwrap_or_default(),
             registered: Time(instance.registered),
             last_contact: Time(instance.last_contact),
-            alert: (!covered).then_some(Badge(Tone::Bad, "Out of Compliance")),
+            alerts: (!covered)
+                .then_some(Badge(Tone::Bad, "Out of Compliance"))
+                .into_iter()
+                .chain(state.failures(instance).map(failure))
+                .collect(),
         }
+    }
+}
+
+fn failure(kind: AlertKind) -> Badge {
+    match kind {
+        AlertKind::FailedToConnect => Badge(Tone::Warn, "Failed to Connect"),
+        _ => Badge(Tone::Bad, "Failed to Renew"),
     }
 }
 

@@ -26,7 +26,11 @@ impl Apply<'_> {
     pub fn set_settings(&mut self, settings: &Settings) -> Done {
         inputs::settings(settings)?;
         if *self.state.settings != *settings {
+            let lead = self.state.settings.licenses_expiring_days;
             self.state.settings = Arc::new(settings.clone());
+            if lead != settings.licenses_expiring_days {
+                self.watch_terms_anew();
+            }
             self.changes.insert(RecordKey::Settings);
             self.event(Severity::Informational, None, "settings-changed", "The settings were changed.".into());
         }
@@ -35,6 +39,9 @@ impl Apply<'_> {
 
     pub fn resume(&mut self, node_id: u64, term: u64, cause: &str) -> Done {
         inputs::text("cause", cause, MAX_TEXT)?;
+        if !std::mem::take(&mut self.state.meta.resuming) {
+            self.note_absence(self.before);
+        }
         self.state.meta.resumed_at = self.now;
         let change = RoleChange { at: self.now, term, node_id, cause: cause.to_owned() };
         self.state.role_changes.insert((self.now, term), Arc::new(change));

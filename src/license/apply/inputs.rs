@@ -123,6 +123,12 @@ pub fn settings(settings: &Settings) -> Result<(), Refusal> {
             MAX_PASSWORD_BYTES / 4
         )));
     }
+    let days = settings.licenses_expiring_days;
+    if !(1..=MAX_LICENSES_EXPIRING_DAYS).contains(&days) {
+        return Err(invalid(format!(
+            "Licenses may be told to expire 1 to {MAX_LICENSES_EXPIRING_DAYS} days before, not {days}."
+        )));
+    }
     let Settings { heartbeat_ms, election_min_ms, election_max_ms, .. } = *settings;
     // An election must not start because one heartbeat was late, and candidates must be able to differ.
     if heartbeat_ms == 0 || election_min_ms < heartbeat_ms.saturating_mul(2) || election_max_ms <= election_min_ms {

@@ -30,7 +30,9 @@ impl Apply<'_> {
         let moved = Instance { va: to, ..(*old).clone() };
         self.state.index.remove_instance(account, &old);
         self.state.index.add_instance(account, &moved);
-        self.state.instances.insert(id, Arc::new(moved));
+        let moved = Arc::new(moved);
+        self.state.instances.insert(id, moved.clone());
+        self.follow_faults(Some(&old), Some(&moved));
         self.changes.insert(RecordKey::Instance(id));
         self.change_va(old.va, |va| va.instances -= 1);
         self.change_va(to, |va| va.instances += 1);
@@ -39,14 +41,14 @@ impl Apply<'_> {
     }
 
     /// Releases instances that were not heard of through authorization and grace, some at a time; never within a
-    /// day after service resumed.
+    /// day after service resumed, nor while the clock is in doubt.
     pub fn lapse_instances(&mut self) {
-        if self.now < self.state.meta.resumed_at.plus(RESUME_GRACE) {
+        if self.state.meta.spares() {
             return;
         }
         for _ in 0..LAPSES_PER_APPLY {
             let Some(&(day, id)) = self.state.index.lapses.get_min() else { break };
-            if day > self.now.0 / Millis::DAY {
+            if day > self.state.meta.expiry.0 / Millis::DAY {
                 break;
             }
             let Ok(account) = self.known_instance(id) else { break };
@@ -66,13 +68,12 @@ impl Apply<'_> {
 
     /// Puts a changed instance in the place of what it was, in the same virtual account.
     pub fn put_instance(&mut self, instance: Instance) {
-        let (id, new) = (instance.id, instance.lapse_day());
-        let old = self.state.instances.insert(id, Arc::new(instance));
-        if let Some(old) = old.map(|old| old.lapse_day()).filter(|old| *old != new) {
-            self.state.index.lapses.remove(&(old, id));
-            self.state.index.lapses.insert((new, id));
-        }
+        let (id, new) = (instance.id, Arc::new(instance));
         self.changes.insert(RecordKey::Instance(id));
+        if let Some(old) = self.state.instances.insert(id, new.clone()) {
+            self.state.index.move_instance(&old, &new);
+            self.follow_faults(Some(&old), Some(&new));
+        }
     }
 
     /// Takes an instance out: its licenses are free at once. Returns what it was.
@@ -84,6 +85,7 @@ impl Apply<'_> {
         }
         let account = self.state.virtual_account(instance.va)?.account;
         self.state.index.remove_instance(account, &instance);
+        self.follow_faults(Some(&instance), None);
         self.change_va(instance.va, |va| va.instances -= 1);
         self.change_account(account, |a| a.instances -= 1);
         Some(instance)

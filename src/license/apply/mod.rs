@@ -5,19 +5,24 @@ mod alerts;
 mod cluster;
 mod inputs;
 mod instances;
+mod marks;
 mod numbered;
+mod pool_alerts;
 mod pools;
 mod register;
 mod restore;
 mod server_certificate;
 mod sync;
+mod time;
 mod tokens;
 mod users;
 mod virtual_accounts;
 
 use super::*;
 use instances::instance_name;
+pub(super) use marks::Faults;
 use std::sync::Arc;
+pub(super) use time::is_about_clock;
 
 /// A command's result inside this room. Every check comes before the first change, so a refusal leaves no trace.
 type Done = Result<Outcome, Refusal>;
@@ -28,8 +33,9 @@ struct Apply<'a> {
     changes: &'a mut Changes,
     /// Who asked, for events.
     actor: &'a str,
-    /// State time of this command.
+    /// State time of this command, and before it.
     now: Millis,
+    before: Millis,
     /// Pools that were changed and have not been settled ([`Apply::settle_pools`]).
     unsettled: Vec<(VirtualAccountId, LicenseId)>,
 }
@@ -41,15 +47,14 @@ impl State {
     ///
     /// A request id other than 0 that is still remembered gets its first outcome again, whatever the command is.
     pub fn apply(&mut self, stamp: Stamp, request: &Request, changes: &mut Changes) -> Outcome {
-        let now = self.meta.now.max(stamp.at);
-        let mut apply = Apply { state: self, changes, actor: &request.actor, now, unsettled: Vec::new() };
+        let before = self.meta.now;
+        let now = before.max(stamp.at);
+        let mut apply = Apply { state: self, changes, actor: &request.actor, now, before, unsettled: Vec::new() };
         apply.changes.insert(RecordKey::Meta);
-        apply.state.meta.now = now;
-        apply.cross_term_boundaries();
-        apply.mark_overdue();
-        apply.mark_expiring();
+        apply.take_time(stamp);
         let outcome = apply.once(request);
-        // After the command: a product heard of in time is not released, and Resume comes first.
+        // After the command: a product heard of in time is not noted as failed nor released.
+        apply.mark_instances();
         apply.lapse_instances();
         apply.settle_pools();
         outcome
@@ -85,8 +90,10 @@ impl Apply<'_> {
     }
 
     fn carry_out(&mut self, command: &Command) -> Done {
-        let always =
-            matches!(command, Command::Initialize { .. } | Command::Resume { .. } | Command::DigestMark { .. });
+        let always = matches!(
+            command,
+            Command::Initialize { .. } | Command::Resume { .. } | Command::DigestMark { .. } | Command::PassTime
+        );
         if !always && !self.state.is_initialized() {
             return Err(refuse(Reason::NotInitialized, "This server is not initialised; run `licraft init` first."));
         }
@@ -94,7 +101,7 @@ impl Apply<'_> {
             Command::Initialize { server_uid, administrator } => self.initialize(server_uid, administrator),
             Command::SetSettings { settings } => self.set_settings(settings),
             Command::Resume { node_id, term, cause } => self.resume(*node_id, *term, cause),
-            Command::DigestMark { .. } => Ok(Outcome::Done),
+            Command::DigestMark { .. } | Command::PassTime => Ok(Outcome::Done),
             Command::RaiseIncarnation => self.raise_incarnation(),
             Command::PutMember { member } => self.put_member(member),
             Command::RetireMember { node_id } => self.retire_member(*node_id),
@@ -143,6 +150,7 @@ impl Apply<'_> {
             Command::EndSession { id } => self.end_session(id),
             Command::CreateApiClient { .. } => self.create_api_client(command),
             Command::RevokeApiClient { id } => self.revoke_api_client(id),
+            Command::AcceptClock { time } => self.accept_clock(*time),
         }
     }
 

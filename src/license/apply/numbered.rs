@@ -115,11 +115,11 @@ impl Apply<'_> {
     }
 
     /// The account, if it is active and the instance's certificate holds. After an outage of ours a certificate that
-    /// ran out meanwhile holds a day longer.
+    /// ran out meanwhile holds a day longer, and while the clock is in doubt all do.
     fn may_ask(&self, instance: &Instance) -> Result<AccountId, Refusal> {
         let account = self.active_account(self.va(instance.va)?.account)?.id;
         let end = instance.certificate.not_after;
-        if self.now >= end && self.now >= self.state.meta.resumed_at.plus(RESUME_GRACE) {
+        if self.state.meta.expiry >= end && !self.state.meta.spares() {
             let message = format!("The ID certificate of instance {} has expired; register again.", instance.id);
             return Err(refuse(Reason::CertificateExpired, message));
         }

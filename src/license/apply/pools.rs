@@ -13,22 +13,39 @@ impl Apply<'_> {
         if terms.is_empty() && self.state.pool(va, license).is_none() {
             return;
         }
-        let boundary = |state: &State| state.pool(va, license).and_then(Pool::next_boundary);
+        let lead = self.state.settings.licenses_expiring();
+        let boundary = |state: &State| state.pool(va, license).and_then(|pool| pool.next_boundary(lead));
         let old = boundary(self.state);
-        let now = self.now;
+        let now = self.state.meta.expiry;
         self.change_pool(va, license, |pool| {
             pool.terms = terms;
             pool.evaluate(now);
         });
         let new = boundary(self.state);
         self.state.index.move_boundary(va, license, old, new);
+        if let Some(pool) = self.state.pool(va, license).cloned() {
+            self.alert_terms(&pool);
+        }
+    }
+
+    /// The setting says anew how long before their end terms are watched: a walk over all pools, as rare as the setting
+    /// changes.
+    pub fn watch_terms_anew(&mut self) {
+        let lead = self.state.settings.licenses_expiring();
+        let boundaries = |pool: &Pool| pool.next_boundary(lead).map(|at| (at, pool.va, pool.license));
+        self.state.index.boundaries = self.state.pools.values().filter_map(|pool| boundaries(pool)).collect();
+        let dated = |pool: &&Arc<Pool>| pool.terms.iter().any(|term| term.end.is_some());
+        for pool in self.state.pools.values().filter(dated).cloned().collect::<Vec<_>>() {
+            self.alert_terms(&pool);
+        }
+        self.cross_term_boundaries();
     }
 
     /// Re-evaluates pools of which a term has started or ended by now, some at a time.
     pub fn cross_term_boundaries(&mut self) {
         for _ in 0..BOUNDARIES_PER_APPLY {
             let Some(&(at, va, license)) = self.state.index.boundaries.get_min() else { break };
-            if at > self.now {
+            if at > self.state.meta.expiry {
                 break;
             }
             let Some(pool) = self.state.pool(va, license) else { break };
@@ -50,7 +67,7 @@ impl Apply<'_> {
 
     /// Changes a pool, made where there was none; [`Apply::settle_pools`] does what follows.
     fn change_pool(&mut self, va: VirtualAccountId, license: LicenseId, change: impl FnOnce(&mut Pool)) {
-        let (key, now) = ((va, license), self.now);
+        let (key, now) = ((va, license), self.state.meta.expiry);
         let pool = self.state.pools.entry(key).or_insert_with(|| Arc::new(Pool::empty(va, license, now)));
         change(Arc::make_mut(pool));
         self.unsettled.push(key);
@@ -94,8 +111,8 @@ impl Apply<'_> {
     /// What follows from a pool's counts: compliance, its alert, and the end of a pool that holds nothing.
     fn settle(&mut self, va: VirtualAccountId, license: LicenseId) {
         let key = (va, license);
-        let Some(pool) = self.state.pools.get_mut(&key) else { return };
-        let pool = Arc::make_mut(pool);
+        let Some(held) = self.state.pools.get_mut(&key) else { return };
+        let pool = Arc::make_mut(held);
         let was_out = pool.out_of_compliance_since.is_some();
         let shortage = pool.balance().min(0).unsigned_abs();
         pool.out_of_compliance_since = match pool.out_of_compliance_since {
@@ -103,45 +120,14 @@ impl Apply<'_> {
             Some(since) => Some(since),
             None => Some(self.now),
         };
-        let since = pool.out_of_compliance_since;
+        let pool = held.clone();
         if pool.is_empty() {
             self.state.pools.remove(&key);
         }
         self.changes.insert(RecordKey::Pool(va, license));
-        if let Some(since) = since {
-            self.raise_insufficient(va, license, shortage, since);
-        } else if was_out && let Some(key) = self.state.insufficient_key(va, license) {
-            self.drop_alert(&key);
+        if was_out || pool.out_of_compliance_since.is_some() {
+            self.alert_shortage(&pool);
         }
-    }
-
-    pub fn raise_insufficient(&mut self, va: VirtualAccountId, license: LicenseId, shortage: u64, since: Millis) {
-        let Some(key) = self.state.insufficient_key(va, license) else { return };
-        let (Some(va), Some(license)) = (self.state.virtual_account(va), self.state.license(license)) else { return };
-        let message =
-            format!("Virtual account \"{}\" uses {shortage} more of \"{}\" than it has.", va.name, license.name);
-        self.put_alert(Alert {
-            key,
-            severity: Severity::Major,
-            account: Some(license.account),
-            raised: self.now,
-            due: Some(since.plus(ENFORCE_AFTER)),
-            message,
-            action: "Purchase licenses, transfer some from another virtual account, or release some on products."
-                .into(),
-            acknowledged: false,
-        });
-    }
-}
-
-impl State {
-    /// The identity of the alert about a pool. Names never contain `/`, so it is unambiguous.
-    pub fn insufficient_key(&self, va: VirtualAccountId, license: LicenseId) -> Option<AlertKey> {
-        let va = self.virtual_account(va)?;
-        let account = self.account(va.account)?;
-        let license = self.license(license)?;
-        let source = [account.name.as_str(), &va.name, &license.tag].join("/");
-        Some(AlertKey { kind: AlertKind::InsufficientLicenses, source })
     }
 }
 

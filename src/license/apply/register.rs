@@ -125,7 +125,9 @@ impl Apply<'_> {
             instance.share_texts(newest);
         }
         self.state.index.add_instance(account, &instance);
-        self.state.instances.insert(id, Arc::new(instance));
+        let instance = Arc::new(instance);
+        self.state.instances.insert(id, instance.clone());
+        self.follow_faults(None, Some(&instance));
         self.changes.insert(RecordKey::Instance(id));
         self.change_va(va, |va| va.instances += 1);
         self.change_account(account, |a| a.instances += 1);

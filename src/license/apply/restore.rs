@@ -12,7 +12,7 @@ impl State {
     pub fn restored(mut self, at: Millis, mark: u64, member: Member) -> Self {
         let Meta { now, incarnation, last_batch: (term, ..), .. } = self.meta;
         let now = now.max(at);
-        self.meta.now = now;
+        (self.meta.now, self.meta.expiry, self.meta.clock_ahead) = (now, now, 0);
         let lost = (self.meta.last_id, self.meta.last_id + RESTORED_IDS);
         self.meta.last_id = lost.1;
         self.meta.lost_ids.push(lost);
@@ -21,7 +21,7 @@ impl State {
         }
         self.meta.last_batch = (term + RESTORED_TERMS, 0, 0);
         self.meta.incarnation = mark << RESTORE_MARK_SHIFT | incarnation & LIVES;
-        let gone = [AlertKind::ClusterDegraded, AlertKind::WitnessLost];
+        let gone = [AlertKind::ClusterDegraded, AlertKind::WitnessLost, AlertKind::DiskSpace, AlertKind::ClockSkew];
         self.alerts = self.alerts.into_iter().filter(|(key, _)| !gone.contains(&key.kind)).collect();
         self.role_changes.clear();
         Arc::make_mut(&mut self.settings).vip.clear();
@@ -29,8 +29,14 @@ impl State {
             format!("This server was restored from a backup, on {}; later changes are not in it.", member.name);
         self.members.clear();
         self.members.insert(member.node_id, Arc::new(Member { joined: now, ..member }));
-        let mut apply =
-            Apply { state: &mut self, changes: &mut Changes::new(), actor: "restore", now, unsettled: Vec::new() };
+        let mut apply = Apply {
+            state: &mut self,
+            changes: &mut Changes::new(),
+            actor: "restore",
+            now,
+            before: now,
+            unsettled: Vec::new(),
+        };
         apply.end_sessions();
         apply.audit("restore", &message);
         apply.event(Severity::Major, None, "restored", message);
@@ -80,7 +86,7 @@ mod tests {
             Command::Resume { node_id: 2, term: 3, cause: "start".into() },
         ] {
             let request = Request { id: 0, actor: "test".into(), command };
-            let outcome = state.apply(Stamp { at: Millis(100) }, &request, &mut Changes::new());
+            let outcome = state.apply(Stamp::at(Millis(100)), &request, &mut Changes::new());
             assert_eq!(outcome, Outcome::Done);
         }
         let restored = state.clone().restored(Millis(50), MAX_RESTORE_MARK, member(1, "c"));

@@ -49,7 +49,7 @@ impl Apply<'_> {
             }
             _ => self.drop_alert(&about_server(AlertKind::CommonNamePending)),
         }
-        if !certificate.expiring(self.now) {
+        if !certificate.expiring(self.state.meta.expiry) {
             self.drop_alert(&about_server(AlertKind::CertificateExpiring));
         }
         self.mark_expiring();
@@ -57,7 +57,7 @@ impl Apply<'_> {
 
     /// Says so when the certificate in force ends soon: another one was due long before.
     pub fn mark_expiring(&mut self) {
-        if !self.state.server_certificate.expiring(self.now) {
+        if !self.state.server_certificate.expiring(self.state.meta.expiry) {
             return;
         }
         let Some(current) = self.state.server_certificate.current.clone() else { return };

@@ -102,7 +102,7 @@ impl Apply<'_> {
             sync.last_success = Some(now);
             sync.last_failure = None;
             sync.due = (!closing).then(|| now.plus(SYNC_DUE));
-            sync.overdue = false;
+            (sync.overdue, sync.dropped) = (false, false);
             sync.closed = closing;
         });
         self.drop_account_alert(AlertKind::SynchronizationFailed, id);
@@ -162,14 +162,25 @@ impl Apply<'_> {
     pub fn mark_overdue(&mut self) {
         for _ in 0..OVERDUE_PER_APPLY {
             let Some(&(due, id)) = self.state.index.syncs_due.get_min() else { break };
-            if due > self.now {
+            if due > self.state.meta.expiry {
                 break;
             }
-            self.change_account(id, |account| account.sync.overdue = true);
-            let message = "The account has not synchronized with central for 30 days.".to_owned();
-            let action = "Synchronize the account, over the network or by files; after 90 days central drops it.";
-            self.alert_account(AlertKind::SynchronizationOverdue, id, Severity::Major, message.clone(), action);
-            self.event(Severity::Major, Some(id), "synchronization-overdue", message);
+            let mut again = false;
+            self.change_account(id, |account| {
+                again = account.sync.overdue;
+                (account.sync.overdue, account.sync.dropped) = (true, again);
+            });
+            let (severity, days, action) = if again {
+                let action = "Synchronize the account, over the network or by files. If central refuses, have the vendor \
+                              look at this server: `licraft central server list`.";
+                (Severity::Major, SYNC_DROPPED / Millis::DAY, action)
+            } else {
+                let action = "Synchronize the account, over the network or by files; after 90 days central drops it.";
+                (Severity::Minor, SYNC_DUE / Millis::DAY, action)
+            };
+            let message = format!("The account has not synchronized with central for {days} days.");
+            self.alert_account(AlertKind::SynchronizationOverdue, id, severity, message.clone(), action);
+            self.event(severity, Some(id), "synchronization-overdue", message);
         }
     }
 

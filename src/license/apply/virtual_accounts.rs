@@ -22,30 +22,31 @@ impl Apply<'_> {
             return Ok(Outcome::Done);
         }
         self.check_free_name(va.account, name)?;
-        // Alerts are named after the virtual account: they move along, keeping dates and acknowledgements.
-        let short: Vec<(LicenseId, Millis, u64)> = (self.state.pools(id))
-            .filter_map(|p| Some((p.license, p.out_of_compliance_since?, p.balance().unsigned_abs())))
-            .collect();
-        let mut alerts = Vec::new();
-        for (license, ..) in &short {
-            let key = self.state.insufficient_key(id, *license);
-            let alert = key.as_ref().and_then(|k| self.state.alert(k).cloned());
-            key.iter().for_each(|k| self.drop_alert(k));
-            alerts.push(alert);
-        }
+        // Alerts are named after the virtual account.
+        let before = self.alert_keys(id);
         self.state.index.remove_virtual_account(&va);
         self.change_va(id, |va| va.name = name.to_owned());
         self.state.index.add_virtual_account(&VirtualAccount { name: name.to_owned(), ..va.clone() });
-        for ((license, since, shortage), old) in short.into_iter().zip(alerts) {
-            if let (Some(old), Some(key)) = (old, self.state.insufficient_key(id, license)) {
-                self.changes.insert(RecordKey::Alert(key.clone()));
-                self.state.alerts.insert(key.clone(), Arc::new(Alert { key, ..old }));
-            }
-            self.raise_insufficient(id, license, shortage, since);
+        for (from, to) in before.iter().zip(self.alert_keys(id)) {
+            self.move_alert(from, to);
         }
+        for pool in self.state.pools(id).cloned().collect::<Vec<_>>() {
+            self.alert_shortage(&pool);
+            self.alert_terms(&pool);
+        }
+        self.alert_instances(id);
         let message = format!("Virtual account \"{}\" is now named \"{name}\".", va.name);
         self.inform(va.account, "virtual-account-renamed", message);
         Ok(Outcome::Done)
+    }
+
+    /// All alerts that there may be about a virtual account, in an order of their own.
+    fn alert_keys(&self, id: VirtualAccountId) -> Vec<AlertKey> {
+        let of_pools = [AlertKind::InsufficientLicenses, AlertKind::LicensesExpiring, AlertKind::LicensesExpired];
+        let pools = self.state.pools(id).flat_map(|p| of_pools.map(|kind| self.state.pool_alert_key(kind, p)));
+        let instances = [AlertKind::FailedToConnect, AlertKind::FailedToRenew];
+        let instances = instances.map(|kind| self.state.instances_alert_key(kind, id));
+        pools.chain(instances).flatten().collect()
     }
 
     pub fn delete_virtual_account(&mut self, id: VirtualAccountId) -> Done {
@@ -58,7 +59,7 @@ impl Apply<'_> {
                 format!("\"{}\" still has {} product instances; transfer or remove them.", va.name, va.instances);
             return Err(refuse(Reason::NotEmpty, message));
         }
-        let now = self.now;
+        let now = self.state.meta.expiry;
         let live = |p: &Pool| p.terms.iter().any(|t| t.end.is_none_or(|end| end > now));
         if self.state.pools(id).any(live) {
             let message = format!("\"{}\" still has purchased licenses; transfer them first.", va.name);
@@ -87,14 +88,14 @@ impl Apply<'_> {
         }
         let (source, target) = (source.name.clone(), target.name.clone());
         let mut left = self.state.pool(from, license).map(|p| p.terms.clone()).unwrap_or_default();
-        let in_force = left.iter().filter(|t| t.in_force(self.now)).map(|t| t.quantity).sum::<u64>();
+        let in_force = left.iter().filter(|t| t.in_force(self.state.meta.expiry)).map(|t| t.quantity).sum::<u64>();
         if in_force < quantity {
             let message = format!("\"{source}\" has {in_force} of \"{license_name}\"; {quantity} cannot be moved.");
             return Err(refuse(Reason::Limit, message));
         }
         let mut moved = self.state.pool(to, license).map(|p| p.terms.clone()).unwrap_or_default();
         let mut remaining = quantity;
-        for term in left.iter_mut().filter(|t| t.in_force(self.now)) {
+        for term in left.iter_mut().filter(|t| t.in_force(self.state.meta.expiry)) {
             let take = term.quantity.min(remaining);
             term.quantity -= take;
             remaining -= take;
