@@ -21,6 +21,8 @@ mod address;
 mod backup;
 #[path = "network/bad_input.rs"]
 mod bad_input;
+#[path = "network/certificates.rs"]
+mod certificates;
 #[path = "network/digests.rs"]
 mod digests;
 #[path = "network/failures.rs"]

@@ -3,14 +3,20 @@
 use super::extract::{Body, Client, Page, Path, Query};
 use super::incumbent::Alert;
 use super::problem::{Problem, Problems};
-use super::{Answer, Api, done};
+use super::{Answer, Api, App, done};
 use crate::admin::rfc3339;
 use crate::license::{self, AccountId, Action, Place, State};
 use crate::proto::admin::AlertRef;
 use crate::proto::admin::alerts_server::Alerts;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::time::{Duration, Instant};
+use utoipa::{IntoParams, ToSchema};
+
+/// The longest wait for an event, in seconds: shorter than what proxies allow a request.
+const MAX_WAIT: u64 = 30;
+/// How often a waiting request looks for news; a look is one atomic load.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What happened.
 #[derive(Serialize, ToSchema)]
@@ -41,32 +47,73 @@ fn events(state: &State, of: Option<AccountId>, page: &Page) -> Result<Vec<Event
     Ok(wanted.map(row).collect())
 }
 
+/// As [`events`]; where there are none yet, waits for the first one as long as asked.
+async fn followed(app: &App, of: Option<AccountId>, page: &Following) -> Result<Vec<Event>, Problem> {
+    if page.wait > MAX_WAIT {
+        return Err(Problem::invalid(format!("wait is 0 to {MAX_WAIT} seconds")));
+    }
+    let newest = app.state().meta().last_event;
+    if page.wait > 0 && page.after > newest {
+        return Err(Problem::invalid(format!("there is no event {} yet; the newest is {newest}", page.after)));
+    }
+    let until = Instant::now() + Duration::from_secs(page.wait);
+    loop {
+        let found = events(&app.state(), of, &page.page())?;
+        if !found.is_empty() || Instant::now() >= until || !(app.context.serving)() {
+            return Ok(found);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Which part of the event log is wanted, and for how long to wait for it.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Following {
+    /// Rows at most; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Only what comes after the event with this number: that of the last one that is known.
+    #[serde(default)]
+    #[param(minimum = 0, required = false)]
+    after: u64,
+    /// Seconds to wait for an event where there is none yet.
+    #[serde(default)]
+    #[param(minimum = 0, maximum = 30, required = false)]
+    wait: u64,
+}
+
+impl Following {
+    const fn page(&self) -> Page {
+        Page { limit: self.limit, after: self.after }
+    }
+}
+
 /// The event log of an account, oldest first.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}/events", tag = "alerts and events",
-    params(("account" = String, Path), Page),
+    params(("account" = String, Path), Following),
     responses((status = 200, body = Vec<Event>), Problems), security(("bearer" = []))
 )]
 pub async fn of_account(
     app: Api,
     client: Client,
     Path(account): Path<String>,
-    Query(page): Query<Page>,
+    Query(page): Query<Following>,
 ) -> Answer<Vec<Event>> {
-    let state = app.state();
-    let account = client.account(Action::Look, &state, &account)?.id;
-    Ok(axum::Json(events(&state, Some(account), &page)?))
+    let account = client.account(Action::Look, &app.state(), &account)?.id;
+    Ok(axum::Json(followed(&app, Some(account), &page).await?))
 }
 
 /// The event log of the server, oldest first.
 #[utoipa::path(
-    get, path = "/api/v1/events", tag = "alerts and events", params(Page),
+    get, path = "/api/v1/events", tag = "alerts and events", params(Following),
     responses((status = 200, body = Vec<Event>), Problems), security(("bearer" = []))
 )]
-pub async fn all(app: Api, client: Client, Query(page): Query<Page>) -> Answer<Vec<Event>> {
-    let state = app.state();
-    client.require(Action::Look, Place::Server, &state)?;
-    Ok(axum::Json(events(&state, None, &page)?))
+pub async fn all(app: Api, client: Client, Query(page): Query<Following>) -> Answer<Vec<Event>> {
+    client.require(Action::Look, Place::Server, &app.state())?;
+    Ok(axum::Json(followed(&app, None, &page).await?))
 }
 
 /// What is wrong in an account.

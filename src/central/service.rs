@@ -112,8 +112,7 @@ impl Service {
         let binding = Binding { server: body.server.clone(), account: body.account.clone() };
         let (smart_account, virtual_account) = self.bind(body, binding, &mut meta, now, &mut batch)?;
 
-        let ca_name = format!("Account {}", body.account);
-        let chain = self.keys.certify_account(&body.ca_csr.0, &ca_name, now)?;
+        let chain = self.keys.certify_account(&body.ca_csr.0, &account_ca(&body.account), now)?;
         let response = document::payload(&RegistrationResponse {
             version: document::VERSION,
             request: request.digest,
@@ -222,6 +221,7 @@ impl Service {
         let now = (self.clock)();
         let body = request.body;
         let certificate = body.certificate.as_ref().map(|asked| self.certify_server(asked, now)).transpose()?;
+        let ca_chain = body.ca_csr.as_ref().map(|csr| self.certify_again(&mut account, csr, now)).transpose()?;
         let response = document::payload(&SyncResponse {
             version: document::VERSION,
             request: request.digest,
@@ -230,6 +230,7 @@ impl Service {
             seq: body.seq,
             entitlements: self.entitlements(&account.smart_account, &account.virtual_account)?,
             certificate: certificate.unwrap_or_default(),
+            ca_chain: ca_chain.unwrap_or_default(),
             time: now.0,
         });
         let signed = self.sign::<SyncResponse>(&response)?;
@@ -263,6 +264,18 @@ impl Service {
         let chain = self.keys.certify_server(&asked.csr.0, &asked.common_name, &asked.hosts, now);
         let chain =
             chain.map_err(|error| refused(RefusalReason::Invalid, format!("the server's certificate: {error}")))?;
+        Ok(chain.into_iter().map(Der).collect())
+    }
+
+    /// A new certificate for the account CA that is known: the same name and key, so that what it has issued still holds.
+    fn certify_again(&self, account: &mut AccountRecord, csr: &Der, now: Millis) -> Result<Vec<Der>> {
+        let invalid = |why: String| refused(RefusalReason::Invalid, format!("the account CA's certificate: {why}"));
+        let key = ca::csr_public_key(&csr.0).map_err(|error| invalid(error.to_string()))?;
+        if key != ca::certificate_key(&account.ca_cert.0)? {
+            return Err(invalid("the request is for another key than the account was registered with".into()));
+        }
+        let chain = self.keys.certify_account(&csr.0, &account_ca(&account.name), now)?;
+        account.ca_cert = Der(chain[0].clone());
         Ok(chain.into_iter().map(Der).collect())
     }
 
@@ -310,6 +323,11 @@ impl Service {
         let (key, chain) = self.keys.signer();
         Ok(document::sign::<T>(payload, key, Header::default().with_chain(chain))?)
     }
+}
+
+/// The subject of an account CA.
+fn account_ca(account: &str) -> String {
+    format!("Account {account}")
 }
 
 fn new_server(body: &RegistrationRequest, now: Millis) -> ServerRecord {

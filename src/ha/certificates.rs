@@ -3,7 +3,7 @@
 use super::identity::NodeIdentity;
 use super::ports::Ports;
 use crate::central::VendorRoot;
-use crate::license::{Command, Millis, ServerCertificate, ServerNames, Settings, State};
+use crate::license::{Account, BrowserCertificate, Command, Millis, ServerCertificate, ServerNames, Settings, State};
 use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::seal::Sealer;
 use crate::pki::tls::Identity as TlsIdentity;
@@ -45,6 +45,27 @@ pub(super) fn for_products(
     Ports::certificate(identity, address, settings, now)
 }
 
+/// What browsers see: what an administrator has brought, until it ends, else one of the cluster CA.
+///
+/// # Errors
+/// When no certificate can be made.
+pub(super) fn for_browsers(
+    identity: &NodeIdentity,
+    address: IpAddr,
+    state: &State,
+    now: Millis,
+) -> Result<TlsIdentity, PkiError> {
+    if let (Some(brought), Some(sealer)) = (state.browser_certificate(), &identity.sealer)
+        && now < brought.not_after
+    {
+        match sealer.open(BrowserCertificate::KEY_CONTEXT, &brought.key) {
+            Ok(key_pkcs8) => return Ok(TlsIdentity { chain: brought.chain.clone(), key_pkcs8 }),
+            Err(error) => tracing::error!(%error, "the key of the certificate for browsers cannot be opened"),
+        }
+    }
+    Ports::certificate(identity, address, state.settings(), now)
+}
+
 /// The authorities that this server's own certificates come from.
 pub(super) fn authorities(cluster_ca: &[u8], settings: &Settings) -> Vec<Vec<u8>> {
     let root = VendorRoot::from_pem(settings.vendor_root.as_bytes()).ok();
@@ -62,6 +83,7 @@ pub(super) async fn keep(
 ) {
     while !stop.is_cancelled() {
         if *active.borrow() {
+            list_revoked(&*ledger, clock()).await;
             let state = ledger.state();
             let names = state.server_names().filter(|_| !state.settings().vendor_root.is_empty());
             if let Some(names) = names.filter(|names| state.server_certificate().lacks(names, clock()))
@@ -74,6 +96,20 @@ pub(super) async fn keep(
             () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => {}
         }
+    }
+}
+
+/// Has the revocation list issued anew once a day, while this node is active and some account may certify products.
+async fn list_revoked(ledger: &dyn Ledger, now: Millis) {
+    let state = ledger.state();
+    let certifies = |a: &Account| a.keys.as_ref().is_some_and(|keys| !keys.ca_chain.is_empty());
+    let list = state.revocation_list();
+    if !list.due(now) || !state.accounts().any(certifies) {
+        return;
+    }
+    let command = Command::IssueRevocationList { number: list.number + 1 };
+    if let Err(error) = super::control::commit(ledger, "cluster", command).await {
+        tracing::warn!(%error, "the revocation list could not be issued anew; trying again");
     }
 }
 

@@ -28,6 +28,10 @@ impl State {
             RecordKey::Audit(block) => self.audit_block(*block)?,
             RecordKey::Readmitted(id) => Record::Readmitted(*self.readmitted.get(id)?),
             RecordKey::ServerCertificate => self.server_certificate_record()?,
+            RecordKey::Revoked(day, block) => Record::Revoked((**self.revoked.get(&(*day, *block))?).clone()),
+            RecordKey::RevocationList => self.revocation_list_record()?,
+            RecordKey::Sealing => Record::Sealing(self.sealing?),
+            RecordKey::BrowserCertificate => Record::BrowserCertificate(self.browser_certificate()?.clone()),
         })
     }
 
@@ -53,6 +57,11 @@ impl State {
         (*certificate != ServerCertificate::default()).then(|| Record::ServerCertificate(certificate.clone()))
     }
 
+    /// There is one from the first list on.
+    fn revocation_list_record(&self) -> Option<Record> {
+        (self.revocation_list.number > 0).then_some(Record::RevocationList(self.revocation_list))
+    }
+
     /// All records in key order.
     pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> + Send + '_ {
         let head = [Record::Meta(self.meta.clone()), Record::Settings((*self.settings).clone())];
@@ -74,6 +83,10 @@ impl State {
             .chain((0..MAX_AUDIT / AUDIT_BLOCK).filter_map(|block| self.audit_block(block)))
             .chain(self.readmitted.iter().map(|id| Record::Readmitted(*id)))
             .chain(self.server_certificate_record())
+            .chain(self.revoked.values().map(|r| Record::Revoked((**r).clone())))
+            .chain(self.revocation_list_record())
+            .chain(self.browser_certificate().map(|r| Record::BrowserCertificate(r.clone())))
+            .chain(self.sealing.map(Record::Sealing))
             .map(|r| (r.key(), r))
     }
 
@@ -109,6 +122,10 @@ impl State {
                 Record::Audit(r) => state.audit.extend(r.into_iter().map(|entry| (entry.seq, Arc::new(entry)))),
                 Record::Readmitted(id) => drop(state.readmitted.insert(id)),
                 Record::ServerCertificate(r) => state.server_certificate = Arc::new(r),
+                Record::Revoked(r) => drop(state.revoked.insert((r.day, r.block), Arc::new(r))),
+                Record::RevocationList(r) => state.revocation_list = r,
+                Record::Sealing(r) => state.sealing = Some(r),
+                Record::BrowserCertificate(r) => state.browser_certificate = Some(Arc::new(r)),
             }
         }
         state.index = Index::of(&state);

@@ -2,8 +2,8 @@
 
 use super::ids::*;
 use super::{
-    AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, MAX_AUDIT, MAX_EVENTS, MIN_PASSWORD_BYTES, Role, ServerCertificate,
-    ServerNames,
+    AUDIT_BLOCK, AuditEntry, BrowserCertificate, EVENT_BLOCK, MAX_AUDIT, MAX_EVENTS, MIN_PASSWORD_BYTES,
+    RevocationList, RevokedBlock, Role, Sealing, ServerCertificate, ServerNames,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -196,6 +196,8 @@ pub struct SyncState {
     pub schedule: Schedule,
     /// When `schedule` was set.
     pub scheduled_since: Millis,
+    /// The next synchronization asks central to certify the account CA again.
+    pub certify: bool,
 }
 
 impl SyncState {
@@ -220,6 +222,8 @@ pub struct SyncOutstanding {
     pub instances: u64,
     /// The certificate for the products' ports that was wanted then.
     pub server: Option<ServerRequest>,
+    /// [`SyncState::certify`] then.
+    pub certify: bool,
 }
 
 /// What central is asked to sign for the products' ports.
@@ -359,6 +363,11 @@ pub struct Token {
     pub export_controlled: bool,
     pub revoked: bool,
     pub created_by: String,
+}
+
+impl Token {
+    /// What a token is sealed for (the context of `pki::seal`).
+    pub const CONTEXT: &str = "registration token";
 }
 
 /// Unique device identity: product id and serial number.
@@ -591,6 +600,11 @@ pub enum RecordKey {
     Audit(u64),
     Readmitted(InstanceId),
     ServerCertificate,
+    /// Day and block.
+    Revoked(u64, u64),
+    RevocationList,
+    BrowserCertificate,
+    Sealing,
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -618,6 +632,10 @@ pub enum Record {
     /// A product that was this instance after the backup is another one now: its old certificate has served.
     Readmitted(InstanceId),
     ServerCertificate(ServerCertificate),
+    Revoked(RevokedBlock),
+    RevocationList(RevocationList),
+    BrowserCertificate(BrowserCertificate),
+    Sealing(Sealing),
 }
 
 impl Record {
@@ -645,6 +663,10 @@ impl Record {
             Self::Audit(r) => RecordKey::Audit(r.first().map_or(0, |e| e.seq % MAX_AUDIT / AUDIT_BLOCK)),
             Self::Readmitted(id) => RecordKey::Readmitted(*id),
             Self::ServerCertificate(_) => RecordKey::ServerCertificate,
+            Self::Revoked(r) => RecordKey::Revoked(r.day, r.block),
+            Self::RevocationList(_) => RecordKey::RevocationList,
+            Self::BrowserCertificate(_) => RecordKey::BrowserCertificate,
+            Self::Sealing(_) => RecordKey::Sealing,
         }
     }
 }

@@ -43,6 +43,10 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Audit(block) => numbers(&mut out, 17, &[*block]),
         RecordKey::Readmitted(id) => numbers(&mut out, 18, &[id.0]),
         RecordKey::ServerCertificate => out.push(19),
+        RecordKey::Revoked(day, block) => numbers(&mut out, 20, &[*day, *block]),
+        RecordKey::RevocationList => out.push(21),
+        RecordKey::BrowserCertificate => out.push(22),
+        RecordKey::Sealing => out.push(23),
     }
     out
 }
@@ -104,6 +108,10 @@ mod tests {
             any::<u64>().prop_map(RecordKey::Audit),
             any::<u64>().prop_map(|id| RecordKey::Readmitted(InstanceId(id))),
             Just(RecordKey::ServerCertificate),
+            any::<(u64, u64)>().prop_map(|(day, block)| RecordKey::Revoked(day, block)),
+            Just(RecordKey::RevocationList),
+            Just(RecordKey::BrowserCertificate),
+            Just(RecordKey::Sealing),
         ]
     }
 

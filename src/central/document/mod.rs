@@ -195,6 +195,7 @@ mod tests {
             instances: 2,
             usage: vec![TagUsage { tag: "BASE".into(), in_use: 3, substitution: 0 }],
             certificate: None,
+            ca_csr: None,
         }
     }
 
