@@ -72,6 +72,8 @@ pub struct Admin {
 pub struct Https {
     pub product: SocketAddr,
     pub gui: SocketAddr,
+    /// Revocation lists in plain HTTP, and nothing else; none: not served that way.
+    pub crl: Option<SocketAddr>,
 }
 
 /// How this node takes the virtual address.
@@ -187,6 +189,7 @@ impl Config {
         let mut listeners = vec![("raft.listen", self.raft.listen), ("admin.listen", self.admin.listen)];
         if self.role == NodeRole::Data {
             listeners.extend([("https.product", self.https.product), ("https.gui", self.https.gui)]);
+            listeners.extend(self.https.crl.map(|crl| ("https.crl", crl)));
         }
         listeners.push(("metrics.listen", self.metrics.listen));
         for (i, (key, address)) in listeners.iter().enumerate() {
@@ -288,6 +291,8 @@ struct HttpsFile {
     product: Option<SocketAddr>,
     #[serde(deserialize_with = "listen")]
     gui: Option<SocketAddr>,
+    #[serde(deserialize_with = "listen")]
+    crl: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -336,6 +341,7 @@ impl File {
             https: Https {
                 product: self.https.product.unwrap_or(everywhere(PRODUCT_PORT)),
                 gui: self.https.gui.unwrap_or(everywhere(GUI_PORT)),
+                crl: self.https.crl,
             },
             metrics: Metrics {
                 listen: self.metrics.listen.unwrap_or(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), METRICS_PORT)),
@@ -446,7 +452,7 @@ command = ["/usr/local/sbin/fence-peer"]
         assert_eq!(config.admin.listen, "10.0.0.5:7440".parse().unwrap());
         assert_eq!(config.admin.socket, PathBuf::from(DEFAULT_SOCKET));
         assert_eq!(config.https.gui, "[::]:8443".parse().unwrap());
-        assert_eq!(config.vip.driver, VipDriver::Netlink);
+        assert_eq!((config.https.crl, &config.vip.driver), (None, &VipDriver::Netlink));
         assert_eq!(config.fence, None);
     }
 
@@ -460,7 +466,7 @@ command = ["/usr/local/sbin/fence-peer"]
             problem(&format!("{MINIMAL}[metric]\nlisten = \"127.0.0.1:9440\"\n")),
             "line 5: `metric` is not a known key; did you mean `metrics`?"
         );
-        assert!(problem(&FULL.replace("gui =", "zzz =")).contains("known here are product, gui"));
+        assert!(problem(&FULL.replace("gui =", "zzz =")).contains("known here are product, gui, crl"));
     }
 
     #[test]
@@ -496,6 +502,7 @@ command = ["/usr/local/sbin/fence-peer"]
         );
         assert!(problem(&FULL.replace("[::]:8443", "0.0.0.0:443")).contains("overlap"));
         assert!(problem(&FULL.replace("[::]:8443", "[::]:0")).contains("port 0"));
+        assert!(problem(&FULL.replace("gui =", "crl = \"[::]:443\"\ngui =")).contains("`https.crl`"));
     }
 
     #[test]

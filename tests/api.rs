@@ -584,3 +584,95 @@ fn fuzzer() -> Option<std::path::PathBuf> {
     eprintln!("NOT RUN: {SCHEMATHESIS} could not be installed: python3-venv and PyPI are needed");
     None
 }
+
+#[test]
+fn synchronization_is_scheduled_and_exchanged_as_files() {
+    let api = Api::new();
+    let (server, mine) = (api.token(&["--server", "--role", "system-operator"]), api.token(&["--account", "OTHER"]));
+    let of = |account: &str, what: &str| format!("/api/v1/accounts/{account}/synchronization/{what}");
+    let all = api.get("/api/v1/synchronization", &server).ok();
+    let accounts: Vec<_> = all.as_array().unwrap().iter().map(|row| row["account"].as_str().unwrap()).collect();
+    assert_eq!(accounts, ["TEST", "OTHER"]);
+    api.get("/api/v1/synchronization", &mine).problem(403);
+
+    let put = |body: Value| api.call(Method::PUT, &of("TEST", "schedule"), &server, &body);
+    for (body, words) in [
+        (json!({ "every": "daily", "minute": 210 }), "daily at 03:30 UTC"),
+        (json!({ "every": "weekly", "weekday": 0, "minute": 0 }), "on Mondays at 00:00 UTC"),
+        (json!({ "every": "monthly", "day": 28, "minute": 1439 }), "on day 28 of each month at 23:59 UTC"),
+        (json!({ "every": "off" }), "only when asked"),
+    ] {
+        assert_eq!(put(body).ok()["schedule"], words);
+    }
+    let bad = [json!({ "every": "daily", "minute": 1440 }), json!({ "every": "never" }), json!({ "every": "monthly" })];
+    for body in bad {
+        put(body).problem(400);
+    }
+    api.call(Method::PUT, &of("TEST", "schedule"), &mine, &json!({ "every": "off" })).problem(403);
+
+    let exported = api.post(&of("TEST", "request"), &server, &Value::Null).ok();
+    assert_eq!((&exported["number"], &exported["document"]), (&json!(1), &json!("a request")));
+    assert_eq!(api.post(&of("TEST", "request"), &server, &Value::Null).ok(), exported, "the same one again");
+    let import = |account: &str, token: &str, document: &str, dry_run: bool| {
+        api.post(&of(account, "response"), token, &json!({ "document": document, "dryRun": dry_run }))
+    };
+    for dry_run in [true, false] {
+        let changes = import("TEST", &server, "a response", dry_run).ok();
+        assert_eq!((&changes[0]["tag"], &changes[0]["purchasedAfter"]), (&json!("ENH"), &json!(12)));
+    }
+    assert!(import("TEST", &server, "nothing", true).problem(400).contains("not a licraft document"));
+    assert!(import("OTHER", &mine, "a response", false).problem(400).contains("for another account"));
+    // A response may be large, another body not.
+    let large = "x".repeat(100_000);
+    assert!(import("TEST", &server, &large, true).problem(400).contains("not a licraft document"));
+    api.call(Method::PUT, &of("TEST", "schedule"), &server, &json!({ "every": large })).problem(413);
+}
+
+#[test]
+fn certificates_checks_and_news_are_had_by_rest() {
+    let api = Api::new();
+    let server = api.token(&["--server", "--role", "system-administrator"]);
+    let (mine, reader) = (api.token(&["--account", "TEST"]), api.token(&["--server", "--role", "read-only"]));
+    let browser = "/api/v1/certificates/browser";
+    let show = || api.get("/api/v1/certificates", &reader).ok();
+    assert_eq!((&show()["signedBy"], &show()["browsers"]), (&json!("cluster CA"), &Value::Null));
+    api.get("/api/v1/certificates", &mine).problem(403);
+    let put = |token: &str, body: Value| api.call(Method::PUT, browser, token, &body);
+    let pem = fake::site_certificate("lm.example");
+    put(&reader, json!({ "pem": pem })).problem(403);
+    assert_eq!(put(&server, json!({ "pem": pem })).ok()["names"], json!(["lm.example"]));
+    assert_eq!(show()["browsers"]["commonName"], "lm.example");
+    api.call(Method::PUT, "/api/v1/settings/host-common-name", &server, &json!({ "value": "x.example" })).ok();
+    assert_eq!(show()["browsers"]["notCovered"], "x.example");
+    for (body, says) in [
+        (json!({ "pem": pem }), "does not cover x.example"),
+        (json!({}), "give either pem or pkcs12"),
+        (json!({ "pkcs12": "AAAA" }), "neither PEM"),
+        (json!({ "pkcs12": "!" }), "no base64"),
+    ] {
+        let said = put(&server, body).problem(400);
+        assert!(said.contains(says), "{said}");
+    }
+    assert_eq!(show()["browsers"]["commonName"], "lm.example", "nothing has changed");
+    api.call(Method::DELETE, browser, &server, &Value::Null).ok();
+    assert_eq!(show()["browsers"], Value::Null);
+
+    let checks = api.get("/api/v1/doctor", &reader).ok();
+    assert_eq!((&checks[0]["name"], &checks[0]["result"]), (&json!("kept totals"), &json!("passed")));
+    api.get("/api/v1/doctor", &mine).problem(403);
+
+    // Who waits hears of the next event when it happens.
+    let newest = |events: &Value| events.as_array().unwrap().last().unwrap()["number"].as_u64().unwrap();
+    let last = newest(&api.get("/api/v1/events?limit=1000", &reader).ok());
+    let following = format!("/api/v1/events?after={last}&wait=30");
+    let heard = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| api.get(&following, &reader).ok());
+        api.node.run(&["token", "create", "--account", "TEST"]).success();
+        api.node.run(&["va", "create", "--account", "TEST", "Lab"]).success();
+        waiting.join().unwrap()
+    });
+    assert!(newest(&heard) > last, "{heard}");
+    assert!(api.get("/api/v1/events?wait=31", &reader).problem(400).contains("0 to 30 seconds"));
+    let ahead = format!("/api/v1/events?after={}&wait=1", u32::MAX);
+    assert!(api.get(&ahead, &reader).problem(400).contains("no event"));
+}

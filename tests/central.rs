@@ -7,6 +7,8 @@
 mod closing;
 #[path = "central/limits.rs"]
 mod limits;
+#[path = "central/once.rs"]
+mod once;
 #[path = "central/operators.rs"]
 mod operators;
 #[path = "central/pages.rs"]
@@ -17,8 +19,6 @@ mod rest;
 mod rollover;
 #[path = "central/silence.rs"]
 mod silence;
-#[path = "central/once.rs"]
-mod once;
 #[path = "central/substitution.rs"]
 mod substitution;
 
@@ -32,6 +32,7 @@ use licraft::central::{
 use licraft::license::*;
 use licraft::pki::jws::{Header, SigningKey};
 use licraft::pki::seal::Sealer;
+use licraft::pki::{ca, chain};
 use licraft::raft::{Ledger, ProposeError};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -984,4 +985,68 @@ fn a_store_that_is_served_cannot_be_opened_beside() {
     assert!(matches!(&error, CentralError::Store(e) if e.to_string().contains("in use")), "{error}");
     drop(service);
     Service::open(&home, system_clock()).unwrap();
+}
+
+/// Years pass: the account goes on with other certificates for the keys that it has.
+#[tokio::test]
+async fn the_certificates_of_an_account_are_renewed_before_they_end() {
+    let ledger = server(SERVER, "https://nobody.invalid");
+    let (dir, sealer) = (tempfile::tempdir().unwrap(), Sealer::generate());
+    let home = dir.path().join("central");
+    let service = Service::create(&home, "Test", ledger.clock()).unwrap();
+    stock(&service);
+    let root = VendorRoot::from_file(&home.join("vendor-root.pem")).unwrap();
+    let node = node(&ledger, &sealer, root.clone());
+    let id = request_account(&ledger, "TEST", "Default");
+    node.approve_account(id, "admin").await.unwrap_err();
+    let exchange = async || {
+        let asked = node.request(id, "admin").await.unwrap();
+        let response = service.answer(&asked.document).unwrap();
+        node.import(&response, true, "admin").await.unwrap();
+        node.import(&response, false, "admin").await.unwrap();
+        asked.document
+    };
+    exchange().await;
+    let account = || ledger.state().account(id).unwrap().clone();
+    let before = account().keys.unwrap();
+    let end = |certificate: &[u8]| ca::not_after(certificate).unwrap();
+
+    node.renew_certificates("test").await.unwrap();
+    exchange().await;
+    assert_eq!(account().keys.unwrap(), before, "nothing is due in the first years");
+
+    ledger.ahead.store((8 * 365 + 1) * Millis::DAY, Ordering::SeqCst);
+    node.renew_certificates("test").await.unwrap();
+    assert!(account().sync.certify);
+    // Begun while it is wanted, and asked for again by the next leader in the same bytes.
+    let asked = node.request(id, "admin").await.unwrap();
+    assert_eq!(exchange().await, asked.document);
+    let after = account();
+    assert!(!after.sync.certify);
+    let after = after.keys.unwrap();
+    assert_eq!((&after.ca_key, &after.signer_key), (&before.ca_key, &before.signer_key));
+    for (new, old) in [(&after.ca_chain[0], &before.ca_chain[0]), (&after.signer_cert, &before.signer_cert)] {
+        assert_eq!(ca::certificate_key(new).unwrap(), ca::certificate_key(old).unwrap());
+        assert!(end(new) >= end(old).plus(8 * 365 * Millis::DAY), "{:?} and {:?}", end(new), end(old));
+    }
+    // What the old one has issued still leads to the root, by the new one.
+    let now = (ledger.clock())();
+    let roots = [root.der().to_vec()];
+    chain::verify(&before.signer_cert, &after.ca_chain, &roots, now, chain::Use::DocumentSigner).unwrap();
+    node.renew_certificates("test").await.unwrap();
+    assert!(!account().sync.certify);
+    exchange().await;
+    assert!(ledger.state().check().is_empty());
+
+    // Central certifies no other key under the account's name.
+    let mut forged: SyncRequest = Unverified::parse(&asked.document).unwrap().claims().unwrap();
+    let other = SigningKey::generate(licraft::pki::jws::Algorithm::EdDsa).unwrap();
+    forged.ca_csr = Some(document::Der(ca::csr(&other, "x").unwrap()));
+    forged.seq = account().sync.seq + 1;
+    forged.previous = document::Digest(account().sync.last_response);
+    let key = sealer.open(AccountKeys::SIGNER_KEY_CONTEXT, &after.signer_key).unwrap();
+    let key = SigningKey::from_pkcs8_der(&key).unwrap();
+    let signed = document::sign::<SyncRequest>(&document::payload(&forged), &key, Header::default()).unwrap();
+    let said = service.answer(&signed).unwrap_err().to_string();
+    assert!(said.contains("for another key"), "{said}");
 }

@@ -139,6 +139,15 @@ impl ClusterControl for Cluster {
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         not_asked()
     }
+    async fn rotate_sealing_key(&self, _: &str, _: Progress) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn take_sealing_key(&self, _: &[u8]) -> Result<(), AdminError> {
+        not_asked()
+    }
+    async fn certify_node(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, AdminError> {
+        not_asked()
+    }
     async fn backup(&self) -> Result<Backup, AdminError> {
         not_asked()
     }

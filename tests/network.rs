@@ -23,6 +23,8 @@ mod alerts;
 mod backup;
 #[path = "network/bad_input.rs"]
 mod bad_input;
+#[path = "network/certificates.rs"]
+mod certificates;
 #[path = "network/digests.rs"]
 mod digests;
 #[path = "network/failures.rs"]

@@ -20,5 +20,7 @@ mod load;
 mod protocol;
 #[path = "product/proxy.rs"]
 mod proxy;
+#[path = "product/revoked.rs"]
+mod revoked;
 #[path = "product/vectors.rs"]
 mod vectors;

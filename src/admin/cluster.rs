@@ -62,6 +62,15 @@ pub trait ClusterControl: Send + Sync + 'static {
     /// Looks, for the active node's `deploy`, whether this node can be made a voter.
     async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError>;
 
+    /// Changes the key that the secrets in the state are sealed under; answered by the active node.
+    async fn rotate_sealing_key(&self, actor: &str, progress: Progress) -> Result<(), AdminError>;
+
+    /// Keeps a sealing key that the active node is about to put in force.
+    async fn take_sealing_key(&self, key: &[u8]) -> Result<(), AdminError>;
+
+    /// Certifies the member called `name`, which asks for itself, for the key in a PKCS#10 request; DER.
+    async fn certify_node(&self, name: &str, csr: &[u8]) -> Result<Vec<u8>, AdminError>;
+
     /// Goes on without a quorum, in a new epoch, because the operator says that the others are off. `only_look` only
     /// tells what that puts at stake.
     async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError>;

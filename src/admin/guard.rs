@@ -143,6 +143,8 @@ fn split(path: &str) -> (&str, &str) {
 fn action(service: &str, method: &str) -> Action {
     match (service, method) {
         ("Audit", _) => Action::ReadAudit,
+        // Answers members alone, each for itself.
+        ("Cluster", "CertifyNode") => Action::Look,
         (_, "List" | "ListSetAside" | "Show" | "Status" | "Get" | "History" | "Check") => Action::Look,
         ("Accounts", _) => Action::ManageAccounts,
         ("VirtualAccounts", _) => Action::ManageVirtualAccounts,
@@ -153,7 +155,7 @@ fn action(service: &str, method: &str) -> Action {
         ("Alerts", _) => Action::AcknowledgeAlerts,
         ("ApiClients", _) => Action::ManageApiClients,
         ("Users", _) => Action::ManageUsers,
-        ("Settings", _) => Action::ManageSettings,
+        ("Settings", _) | ("Certificates", "ImportBrowser" | "ResetBrowser") => Action::ManageSettings,
         _ => Action::ManageCluster,
     }
 }

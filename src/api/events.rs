@@ -3,7 +3,7 @@
 use super::extract::{Body, Client, Page, Part, Path, Query, order, part, window};
 use super::incumbent::Alert;
 use super::problem::{Problem, Problems};
-use super::{Answer, Api, PAGE, done};
+use super::{Answer, Api, App, PAGE, done};
 use crate::admin::rfc3339;
 use crate::license::{self, AccountId, Action, Place, State};
 use crate::listing::{self, AlertColumn, AlertSearch, EventColumn, EventSearch, Needle};
@@ -11,6 +11,7 @@ use crate::proto::admin::AlertRef;
 use crate::proto::admin::alerts_server::Alerts;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
 use utoipa::{IntoParams, ToSchema};
 
 /// How bad it is.
@@ -31,6 +32,11 @@ impl From<Severity> for license::Severity {
         }
     }
 }
+
+/// The longest wait for an event, in seconds: shorter than what proxies allow a request.
+const MAX_WAIT: u64 = 30;
+/// How often a waiting request looks for news; a look is one atomic load.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What happened.
 #[derive(Serialize, ToSchema)]
@@ -67,16 +73,20 @@ pub struct WantedEvents {
     /// Rows at most.
     #[param(minimum = 1, maximum = 1000, required = false)]
     limit: usize,
+    /// Seconds to wait for an event where there is none yet.
+    #[param(minimum = 0, maximum = 30, required = false)]
+    wait: u64,
 }
 
 impl Default for WantedEvents {
     fn default() -> Self {
         let (search, severity, sort) = Default::default();
-        Self { search, severity, sort, after: 0, offset: 0, limit: PAGE }
+        Self { search, severity, sort, after: 0, offset: 0, limit: PAGE, wait: 0 }
     }
 }
 
-fn events(state: &State, account: Option<AccountId>, asked: &WantedEvents) -> Result<Part<Event>, Problem> {
+/// The rows that are wanted, and how many they are.
+fn events(state: &State, account: Option<AccountId>, asked: &WantedEvents) -> Result<(usize, Part<Event>), Problem> {
     let wanted = EventSearch {
         account,
         after: asked.after,
@@ -95,7 +105,26 @@ fn events(state: &State, account: Option<AccountId>, asked: &WantedEvents) -> Re
         message: event.message.clone(),
     };
     let found = listing::events(state, &wanted);
-    Ok(part(found.total, found.rows.into_iter().map(row).collect()))
+    Ok((found.rows.len(), part(found.total, found.rows.into_iter().map(row).collect())))
+}
+
+/// As [`events`]; where there are none yet, waits for the first one as long as asked.
+async fn followed(app: &App, of: Option<AccountId>, asked: &WantedEvents) -> Result<Part<Event>, Problem> {
+    if asked.wait > MAX_WAIT {
+        return Err(Problem::invalid(format!("wait is 0 to {MAX_WAIT} seconds")));
+    }
+    let newest = app.state().meta().last_event;
+    if asked.wait > 0 && asked.after > newest {
+        return Err(Problem::invalid(format!("there is no event {} yet; the newest is {newest}", asked.after)));
+    }
+    let until = Instant::now() + Duration::from_secs(asked.wait);
+    loop {
+        let (rows, found) = events(&app.state(), of, asked)?;
+        if rows > 0 || Instant::now() >= until || !(app.context.serving)() {
+            return Ok(found);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The event log of an account.
@@ -111,9 +140,8 @@ pub async fn of_account(
     Path(account): Path<String>,
     Query(asked): Query<WantedEvents>,
 ) -> Result<Part<Event>, Problem> {
-    let state = app.state();
-    let account = client.account(Action::Look, &state, &account)?.id;
-    events(&state, Some(account), &asked)
+    let account = client.account(Action::Look, &app.state(), &account)?.id;
+    followed(&app, Some(account), &asked).await
 }
 
 /// The event log of the server.
@@ -123,9 +151,8 @@ pub async fn of_account(
     security(("bearer" = []))
 )]
 pub async fn all(app: Api, client: Client, Query(asked): Query<WantedEvents>) -> Result<Part<Event>, Problem> {
-    let state = app.state();
-    client.require(Action::Look, Place::Server, &state)?;
-    events(&state, None, &asked)
+    client.require(Action::Look, Place::Server, &app.state())?;
+    followed(&app, None, &asked).await
 }
 
 /// Which alerts are wanted.

@@ -139,7 +139,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
 pub struct Page {
     /// Rows at most; 100 if left out.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
+    pub limit: Option<usize>,
     /// Only what comes after the row with this number.
     #[serde(default)]
     #[param(minimum = 0, required = false)]

@@ -4,6 +4,7 @@
 //! Errors are problem details (RFC 9457); `/api/v1/openapi.json` is made from the code (OpenAPI 3.1).
 
 mod accounts;
+mod certificates;
 mod events;
 mod extract;
 mod incumbent;
@@ -17,6 +18,7 @@ mod token;
 mod tokens;
 
 use crate::admin::{AdminError, Caller, REQUEST_ID_KEY, Service};
+use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::license::State;
 use crate::listing::Lists;
 use crate::pki::sha256;
@@ -37,8 +39,10 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-/// The largest body: a list of tokens to revoke. A response of central is taken by the command line alone.
+/// The largest body: a list of tokens to revoke, or a certificate with its chain.
 const MAX_BODY: usize = 64 * 1024;
+/// A response of central as a JSON string, in which quotation marks take two bytes.
+const MAX_RESPONSE: usize = 2 * MAX_DOCUMENT_BYTES;
 /// Rows of an answer unless asked otherwise, and the most there can be in one that is not streamed.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
@@ -160,6 +164,10 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(instances::show, instances::remove))
         .routes(routes!(instances::transfer))
         .routes(routes!(sync::show, sync::now))
+        .routes(routes!(sync::all))
+        .routes(routes!(sync::schedule))
+        .routes(routes!(sync::export))
+        .merge(OpenApiRouter::new().routes(routes!(sync::import)).layer(DefaultBodyLimit::max(MAX_RESPONSE)))
         .routes(routes!(events::of_account))
         .routes(routes!(events::all))
         .routes(routes!(events::alerts))
@@ -180,6 +188,9 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(server::cluster))
         .routes(routes!(server::clock))
         .routes(routes!(server::accept_clock))
+        .routes(routes!(server::doctor))
+        .routes(routes!(certificates::show))
+        .routes(routes!(certificates::import, certificates::reset))
         .split_for_parts();
     let openapi = Arc::new(openapi);
     routes

@@ -1,4 +1,4 @@
-//! The server itself: settings and the cluster's status.
+//! The server itself: settings, the cluster's status, and checks.
 
 use super::extract::{Body, Client, Path};
 use super::problem::{Problem, Problems};
@@ -6,8 +6,9 @@ use super::{Answer, Api, done};
 use crate::admin::rfc3339;
 use crate::license::{Action, Place};
 use crate::proto::admin::clock_server::Clock as ClockService;
+use crate::proto::admin::doctor_server::Doctor;
 use crate::proto::admin::settings_server::Settings;
-use crate::proto::admin::{AcceptClockRequest, GetSettingsRequest, SetSettingRequest};
+use crate::proto::admin::{AcceptClockRequest, CheckResult, DoctorRequest, GetSettingsRequest, SetSettingRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -114,4 +115,33 @@ pub async fn cluster(app: Api, client: Client) -> Answer<serde_json::Value> {
         crate::admin::AdminError::new(crate::admin::Kind::Internal, "the status cannot be written")
             .because(error.to_string())
     })?))
+}
+
+/// One of the checks of `licraft doctor`.
+#[derive(Serialize, ToSchema)]
+pub struct Check {
+    name: String,
+    /// `passed`, `warning` or `failed`.
+    result: String,
+    /// What was found and, unless it passed, what to do.
+    detail: String,
+}
+
+/// Check the server: its kept totals against a recount, replicas against each other, and what stands in alerts.
+#[utoipa::path(
+    get, path = "/api/v1/doctor", tag = "server",
+    responses((status = 200, body = Vec<Check>), Problems), security(("bearer" = []))
+)]
+pub async fn doctor(app: Api, client: Client) -> Answer<Vec<Check>> {
+    client.require(Action::Look, Place::Server, &app.state())?;
+    let reply = done(Doctor::check(&app.context.service, app.ask(&client, DoctorRequest {})).await)?;
+    let row = |check: crate::proto::admin::Check| {
+        let result = match check.result() {
+            CheckResult::Passed => "passed",
+            CheckResult::Warning => "warning",
+            CheckResult::Failed | CheckResult::Unspecified => "failed",
+        };
+        Check { name: check.name, result: result.into(), detail: check.detail }
+    };
+    Ok(axum::Json(reply.checks.into_iter().map(row).collect()))
 }

@@ -9,10 +9,10 @@ mod sealed;
 
 pub use manifest::{Lag, Manifest};
 
-use crate::license::{AccountKeys, Sealed, State};
+use crate::license::State;
 use crate::pki::PkiError;
 use crate::pki::ca::Authority;
-use crate::pki::seal::{KEY_LEN, Sealer};
+use crate::pki::seal::Sealer;
 use crate::store::{LogId, SnapshotMeta, StoredMembership, codec, read_snapshot, write_snapshot};
 use sealed::{Costs, OpenReader, SealWriter};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,8 @@ pub struct Backup {
 #[derive(Serialize, Deserialize)]
 struct Head {
     manifest: Manifest,
-    sealing_key: [u8; KEY_LEN],
+    /// As [`Sealer::to_bytes`] gives it.
+    sealing_key: Vec<u8>,
     ca_cert: Vec<u8>,
     ca_key: Vec<u8>,
 }
@@ -124,7 +125,7 @@ impl Backup {
         let mut out = SealWriter::new(out, passphrase, costs)?;
         let head = Head {
             manifest: self.manifest.clone(),
-            sealing_key: *self.sealer.key(),
+            sealing_key: self.sealer.to_bytes().to_vec(),
             ca_cert: self.ca.cert_der().to_vec(),
             ca_key: self.ca.key_pkcs8().to_vec(),
         };
@@ -156,9 +157,15 @@ impl Backup {
         let mut head: Head = codec::decode(&head).map_err(io::Error::from)?;
         let (_, state) = read_snapshot(&mut input)?;
         let ca_key = Zeroizing::new(std::mem::take(&mut head.ca_key));
+        let sealer = Sealer::from_bytes(&head.sealing_key)?;
+        if let Some(sealing) = state.sealing()
+            && !sealer.put_in_force(sealing.key)
+        {
+            return Err(BackupError::Unsound("it lacks the sealing key in force".into()));
+        }
         let backup = Self {
             manifest: head.manifest.clone(),
-            sealer: Sealer::from_key(Zeroizing::new(head.sealing_key)),
+            sealer,
             ca: Authority::from_parts(std::mem::take(&mut head.ca_cert), ca_key)?,
             state,
         };
@@ -171,10 +178,8 @@ impl Backup {
         if !faults.is_empty() {
             return Err(BackupError::Unsound(faults.join(" ")));
         }
-        let open = |context: &str, sealed: &Sealed| self.sealer.open(context, sealed).map(drop);
-        for keys in self.state.accounts().filter_map(|account| account.keys.as_ref()) {
-            open(AccountKeys::CA_KEY_CONTEXT, &keys.ca_key)?;
-            open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
+        for (place, sealed) in self.state.sealed() {
+            self.sealer.open(place.context(), sealed)?;
         }
         match self.manifest.server_uid == self.state.meta().server_uid {
             true => Ok(()),

@@ -25,6 +25,9 @@ use std::time::Duration;
 const SIGNER_DAYS: u64 = 10 * 365;
 /// Who confirms the clock, in events.
 const CENTRAL: &str = "central";
+/// So long before its end another certificate of an account CA is asked for: the ID certificates that it issues run for a
+/// year, and its site may be without a way to central for as long.
+const ACCOUNT_CA_RENEWAL: u64 = 2 * 365 * Millis::DAY;
 /// Repeats of a command whose outcome is unknown, and the pause before each: longer together than a change of leader.
 const COMMIT_TRIES: u32 = 5;
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);
@@ -275,7 +278,7 @@ impl Upstream {
         let id = self.addressee(response)?;
         let turn = self.turn(id);
         let _turn = turn.lock().await;
-        let command = self.check_response(id, response)?;
+        let (command, certify) = self.check_response(id, response)?;
         let changes = match &command {
             Command::ActivateAccount { entitlements, .. } | Command::CompleteSync { entitlements, .. } => {
                 self.ledger.state().entitlement_changes(id, entitlements)
@@ -283,15 +286,15 @@ impl Upstream {
             _ => Vec::new(),
         };
         if !dry_run {
-            self.commit(actor, command).await?;
+            self.take_checked(command, certify, actor).await?;
             self.confirm_clock(response).await;
         }
         Ok((id, changes))
     }
 
     async fn take(&self, id: AccountId, response: &[u8], actor: &str) -> Result<()> {
-        let command = self.check_response(id, response)?;
-        self.commit(actor, command).await?;
+        let (command, certify) = self.check_response(id, response)?;
+        self.take_checked(command, certify, actor).await?;
         self.confirm_clock(response).await;
         Ok(())
     }
@@ -315,10 +318,20 @@ impl Upstream {
         }
     }
 
-    /// The command that takes `response` to what is outstanding of the account.
-    fn check_response(&self, id: AccountId, response: &[u8]) -> Result<Command> {
+    /// The certificates come second: where they are lost in between, the next synchronization asks for them again.
+    async fn take_checked(&self, command: Command, certify: Option<Command>, actor: &str) -> Result<()> {
+        self.commit(actor, command).await?;
+        match certify {
+            Some(certify) => self.commit(actor, certify).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The command that takes `response` to what is outstanding of the account, and the one that takes new certificates
+    /// of the account, if it brings some.
+    fn check_response(&self, id: AccountId, response: &[u8]) -> Result<(Command, Option<Command>)> {
         match self.account(id)?.status {
-            AccountStatus::Approved => self.check_registration(id, response),
+            AccountStatus::Approved => Ok((self.check_registration(id, response)?, None)),
             _ => self.check_sync(id, response),
         }
     }
@@ -335,7 +348,7 @@ impl Upstream {
         Ok(Command::ActivateAccount { account: id, ca_chain, signer_cert, entitlements, response: digest.0 })
     }
 
-    fn check_sync(&self, id: AccountId, response: &[u8]) -> Result<Command> {
+    fn check_sync(&self, id: AccountId, response: &[u8]) -> Result<(Command, Option<Command>)> {
         let (account, outstanding) = self.outstanding(id)?;
         let payload = self.sync_payload(&account, &outstanding);
         let (body, digest) = self.verify::<SyncResponse>(&account, response, &payload)?;
@@ -348,8 +361,14 @@ impl Upstream {
             (Some(asked), chain) if !chain.is_empty() => Some(self.check_certificate(asked, chain)?),
             _ => None,
         };
+        let certify = match (outstanding.certify, body.ca_chain) {
+            (true, chain) if !chain.is_empty() => {
+                Some(self.certification(&account, chain.into_iter().map(|der| der.0).collect())?)
+            }
+            _ => None,
+        };
         let entitlements = entitlements(body.entitlements);
-        Ok(Command::CompleteSync { account: id, seq, entitlements, response: digest.0, signed })
+        Ok((Command::CompleteSync { account: id, seq, entitlements, response: digest.0, signed }, certify))
     }
 
     /// Everything that can be checked of a response is checked here, before anything is proposed.
@@ -434,6 +453,7 @@ impl Upstream {
             cut: outstanding.begun.0,
             instances: outstanding.instances,
             usage: outstanding.usage.iter().map(usage).collect(),
+            ca_csr: account.keys.as_ref().filter(|_| outstanding.certify).map(|keys| Der(keys.ca_csr.clone())),
             certificate: outstanding.server.as_ref().map(|asked| CertificateRequest {
                 common_name: asked.names.common_name.clone(),
                 hosts: asked.names.hosts.clone(),
@@ -441,6 +461,31 @@ impl Upstream {
             }),
             closing: outstanding.closing,
         })
+    }
+
+    /// Has the next synchronization ask central for other certificates of account CAs whose own end in a while. The
+    /// certificates of the signers of answers, which end with them, are made anew with them.
+    ///
+    /// # Errors
+    /// When a certificate cannot be read, or a change cannot be committed.
+    pub async fn renew_certificates(&self, actor: &str) -> Result<()> {
+        let (state, now) = (self.ledger.state(), (self.clock)());
+        for account in state.accounts() {
+            let Some(keys) = account.keys.as_ref().filter(|keys| !keys.ca_chain.is_empty()) else { continue };
+            if now.plus(ACCOUNT_CA_RENEWAL) >= ca::not_after(&keys.ca_chain[0])? && !account.sync.certify {
+                self.commit(actor, Command::WantAccountCertificate { account: account.id }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The command by which the account goes on with this chain of its CA.
+    fn certification(&self, account: &Account, ca_chain: Vec<Vec<u8>>) -> Result<Command> {
+        let keys = account.keys.as_ref().ok_or_else(|| status(account, "it has no keys yet"))?;
+        let ca_key = self.open(AccountKeys::CA_KEY_CONTEXT, &keys.ca_key)?;
+        let signer_key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
+        let signer_cert = self.certify_signer(account, &ca_chain, &ca_key, &signer_key)?;
+        Ok(Command::CertifyAccount { account: account.id, ca_chain, signer_cert })
     }
 
     /// Certifies the account's signer with its CA, and checks by that path that central certified our key.
@@ -463,9 +508,10 @@ impl Upstream {
             purpose: Purpose::DocumentSigner,
             hosts: Vec::new(),
             uris: vec![format!("licraft:server:{}", self.ledger.state().meta().server_uid)],
+            crl: None,
             serial: random::bytes(),
             not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
-            not_after: now.plus(SIGNER_DAYS * Millis::DAY),
+            not_after: now.plus(SIGNER_DAYS * Millis::DAY).min(ca::not_after(ca_cert)?),
         };
         let authority = Authority::from_parts(ca_cert.clone(), ca_key.to_pkcs8_der()?)?;
         let cert = authority.issue_leaf(&ca::csr(signer_key, &leaf.common_name)?, &leaf)?;

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// How often the accounts are looked through; each look is a walk over at most a thousand records.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the ends of the accounts' certificates are looked at: they come once in years.
+const RENEW_EVERY: Duration = Duration::from_secs(60);
 /// The pause after a failure doubles from the first to the last of these.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LAST_PAUSE: Duration = Duration::from_secs(15 * 60);
@@ -68,7 +70,14 @@ impl SyncService {
     /// Works off what is unfinished, look by look; dropped in the middle when the node is no longer active, which is
     /// harmless, since every step can be repeated.
     async fn work(&mut self) {
+        let mut renewed: Option<Instant> = None;
         loop {
+            if renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
+                renewed = Some(Instant::now());
+                if let Err(error) = self.upstream.renew_certificates(ACTOR).await {
+                    tracing::warn!(%error, "the accounts' certificates could not be renewed; trying again");
+                }
+            }
             let mut due = self.due();
             let mut running = JoinSet::new();
             while !due.is_empty() || !running.is_empty() {

@@ -164,8 +164,7 @@ impl Service {
     ) -> Result<Vec<u8>> {
         let (body, now) = (&request.body, change.now);
         let (smart_account, virtual_account) = self.bind(body, change)?;
-        let ca_name = format!("Account {}", body.account);
-        let chain = self.keys().certify_account(&body.ca_csr.0, &ca_name, now)?;
+        let chain = self.keys().certify_account(&body.ca_csr.0, &account_ca(&body.account), now)?;
         let response = document::payload(&RegistrationResponse {
             version: document::VERSION,
             request: request.digest,
@@ -297,6 +296,7 @@ impl Service {
             true => Vec::new(),
             false => self.entitlements(&account.smart_account, &account.virtual_account)?,
         };
+        let ca_chain = body.ca_csr.as_ref().map(|csr| self.certify_again(&mut account, csr, now)).transpose()?;
         let response = document::payload(&SyncResponse {
             version: document::VERSION,
             request: request.digest,
@@ -305,6 +305,7 @@ impl Service {
             seq: body.seq,
             entitlements,
             certificate: certificate.unwrap_or_default(),
+            ca_chain: ca_chain.unwrap_or_default(),
             time: now.0,
         });
         let signed = self.sign::<SyncResponse>(&response)?;
@@ -356,6 +357,18 @@ impl Service {
         Ok(chain.into_iter().map(Der).collect())
     }
 
+    /// A new certificate for the account CA that is known: the same name and key, so that what it has issued still holds.
+    fn certify_again(&self, account: &mut AccountRecord, csr: &Der, now: Millis) -> Result<Vec<Der>> {
+        let invalid = |why: String| refused(RefusalReason::Invalid, format!("the account CA's certificate: {why}"));
+        let key = ca::csr_public_key(&csr.0).map_err(|error| invalid(error.to_string()))?;
+        if key != ca::certificate_key(&account.ca_cert.0)? {
+            return Err(invalid("the request is for another key than the account was registered with".into()));
+        }
+        let chain = self.keys().certify_account(&csr.0, &account_ca(&account.name), now)?;
+        account.ca_cert = Der(chain[0].clone());
+        Ok(chain.into_iter().map(Der).collect())
+    }
+
     pub(super) fn meta(&self) -> Result<Meta> {
         let missing = || StoreError::Damaged { key: Meta::KEY.into(), why: "it is missing".into() };
         Ok(self.store.get(Meta::KEY)?.ok_or_else(missing)?)
@@ -380,6 +393,11 @@ impl Service {
         let (key, chain) = keys.signer();
         Ok(document::sign::<T>(payload, key, Header::default().with_chain(chain))?)
     }
+}
+
+/// The subject of an account CA.
+fn account_ca(account: &str) -> String {
+    format!("Account {account}")
 }
 
 fn new_server(body: &RegistrationRequest, now: Millis) -> ServerRecord {

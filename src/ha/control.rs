@@ -7,6 +7,7 @@ use super::halt::HALTED;
 use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
+use super::node_certificate;
 use super::pairing::{CODE_LIFE, PairingError, node_certificate, node_hosts};
 use super::preflight;
 use super::retired;
@@ -31,6 +32,7 @@ use crate::pki::seal::Sealer;
 use crate::pki::tls::Identity as TlsIdentity;
 use crate::pki::{pairing, random};
 use crate::raft::Ledger;
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -224,7 +226,7 @@ impl Control {
             ca_cert: ca.cert_der().to_vec(),
             ca: Some(ca),
             sealer: Some(sealer),
-            tls: TlsIdentity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? },
+            tls: ArcSwap::from_pointee(TlsIdentity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? }),
         })
     }
 
@@ -437,6 +439,21 @@ impl ClusterControl for Control {
     async fn preflight(&self, request: Preflight) -> Result<Vec<Check>, AdminError> {
         self.need_running()?;
         Ok(preflight::at_this_end(&self.shared.config, request).await)
+    }
+
+    async fn rotate_sealing_key(&self, actor: &str, progress: Progress) -> Result<(), AdminError> {
+        let _verb = self.verb.lock().await;
+        let running = self.need_running()?;
+        self.rotate(&running, actor, &progress).await
+    }
+
+    async fn take_sealing_key(&self, key: &[u8]) -> Result<(), AdminError> {
+        self.take_key(&*self.need_running()?, key)
+    }
+
+    async fn certify_node(&self, name: &str, csr: &[u8]) -> Result<Vec<u8>, AdminError> {
+        let running = self.need_running()?;
+        node_certificate::certify(&running.identity, &running.ledger().state(), name, csr, (self.shared.clock)())
     }
 
     async fn promote(&self, request: Promote, progress: Progress) -> Result<PromotionStakes, AdminError> {

@@ -57,7 +57,7 @@ impl Aside for JoinDesk {
             tracing::info!("a pairing connection was refused: no code is open");
             return;
         }
-        let config = match join::server_config(&self.identity.tls, &self.identity.ca_cert) {
+        let config = match join::server_config(&self.identity.tls.load(), &self.identity.ca_cert) {
             Ok(config) => config,
             Err(error) => return tracing::error!(%error, "pairing cannot be served"),
         };
@@ -145,7 +145,7 @@ impl JoinDesk {
         let cert = node_certificate(ca, &request.csr, node_id, &file.cluster_id, &request.name, hosts, now);
         let (sealing_key, ca_key) = match request.witness {
             true => (Vec::new(), Vec::new()),
-            false => (sealer.key().to_vec(), ca.key_pkcs8().to_vec()),
+            false => (sealer.to_bytes().to_vec(), ca.key_pkcs8().to_vec()),
         };
         let epoch_id = hex::decode(&file.epoch_id).map_err(|e| Status::internal(e.to_string()))?;
         Ok(JoinResponse {

@@ -5,6 +5,7 @@ use crate::pki::ca::{self, Authority};
 use crate::pki::seal::{Sealer, write_secret};
 use crate::pki::tls::Identity as TlsIdentity;
 use crate::store::Store;
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -52,7 +53,8 @@ pub struct NodeIdentity {
     pub ca: Option<Authority>,
     /// Data nodes only.
     pub sealer: Option<Sealer>,
-    pub tls: TlsIdentity,
+    /// Renewed while the node runs.
+    pub tls: ArcSwap<TlsIdentity>,
 }
 
 /// Why the identity cannot be read or written.
@@ -150,7 +152,7 @@ impl NodeIdentity {
             let key = Zeroizing::new(read(&data_dir.join(CA_KEY))?);
             (Some(Authority::from_parts(ca_cert.clone(), key)?), Some(Sealer::load(&data_dir.join(SEALING_KEY))?))
         };
-        Ok(Self { file, ca_cert, ca, sealer, tls })
+        Ok(Self { file, ca_cert, ca, sealer, tls: ArcSwap::from_pointee(tls) })
     }
 
     /// Refuses a member whose store was there and is gone: it would vote again in terms in which it has voted, and
@@ -202,8 +204,9 @@ impl NodeIdentity {
             write_secret(&data_dir.join(CA_KEY), ca.key_pkcs8())?;
         }
         write_secret(&data_dir.join(CA_CERT), ca::certificates_pem([self.ca_cert.as_slice()]).as_bytes())?;
-        write_secret(&data_dir.join(NODE_KEY), &self.tls.key_pkcs8)?;
-        let leaf = self.tls.chain.iter().map(Vec::as_slice);
+        let tls = self.tls.load();
+        write_secret(&data_dir.join(NODE_KEY), &tls.key_pkcs8)?;
+        let leaf = tls.chain.iter().map(Vec::as_slice);
         write_secret(&data_dir.join(NODE_CERT), ca::certificates_pem(leaf).as_bytes())?;
         self.file.save(data_dir)
     }
@@ -223,11 +226,31 @@ fn read_certificate(path: &Path) -> Result<Vec<u8>, IdentityError> {
 /// # Errors
 /// When it cannot be written; an old one is there then.
 pub(super) fn write_whole(data_dir: &Path, name: &str, content: &impl Serialize) -> Result<(), IdentityError> {
-    let (temporary, path) = (data_dir.join(format!("{name}.new")), data_dir.join(name));
     let json = serde_json::to_vec_pretty(content);
-    let json = json.map_err(|e| IdentityError::Damaged { path: path.clone(), why: e.to_string() })?;
+    let json = json.map_err(|e| IdentityError::Damaged { path: data_dir.join(name), why: e.to_string() })?;
+    replace(data_dir, name, &json)
+}
+
+/// Puts a certificate in the place of the node's, for the same key.
+///
+/// # Errors
+/// When it cannot be written; then the old one is there.
+pub(super) fn replace_node_certificate(data_dir: &Path, cert: &[u8]) -> Result<(), IdentityError> {
+    replace(data_dir, NODE_CERT, ca::certificates_pem([cert]).as_bytes())
+}
+
+/// Puts what a sealer holds now in the place of the key file.
+///
+/// # Errors
+/// When it cannot be written; then the old one is there.
+pub(super) fn replace_sealing_key(data_dir: &Path, sealer: &Sealer) -> Result<(), IdentityError> {
+    replace(data_dir, SEALING_KEY, &sealer.to_bytes())
+}
+
+fn replace(data_dir: &Path, name: &str, content: &[u8]) -> Result<(), IdentityError> {
+    let (temporary, path) = (data_dir.join(format!("{name}.new")), data_dir.join(name));
     remove_leftover(&temporary)?;
-    write_secret(&temporary, &json)?;
+    write_secret(&temporary, content)?;
     std::fs::rename(&temporary, &path)
         .and_then(|()| std::fs::File::open(data_dir)?.sync_all())
         .map_err(|source| IdentityError::Io { what: "writing", path, source })

@@ -12,6 +12,7 @@ use crate::pki::{PkiError, chain, tls};
 use crate::proto::pairing::pairing_client::PairingClient;
 use crate::proto::pairing::pairing_server::{Pairing, PairingServer};
 use crate::proto::pairing::{JoinRequest, JoinResponse};
+use arc_swap::ArcSwap;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
@@ -222,9 +223,9 @@ fn accept(
     let (ca, sealer) = if witness {
         (None, None)
     } else {
-        let sealing: [u8; 32] = response.sealing_key.as_ref().try_into().map_err(|_| damaged())?;
+        let sealer = Sealer::from_bytes(&response.sealing_key).map_err(|_| damaged())?;
         let ca_key = Zeroizing::new(response.ca_key.to_vec());
-        (Some(Authority::from_parts(ca_cert.clone(), ca_key)?), Some(Sealer::from_key(Zeroizing::new(sealing))))
+        (Some(Authority::from_parts(ca_cert.clone(), ca_key)?), Some(sealer))
     };
     let file = NodeFile {
         node_id: response.node_id,
@@ -238,7 +239,7 @@ fn accept(
         election_max_ms: response.election_max_ms,
     };
     let tls = TlsIdentity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? };
-    Ok((NodeIdentity { file, ca_cert, ca, sealer, tls }, response.peer_name))
+    Ok((NodeIdentity { file, ca_cert, ca, sealer, tls: ArcSwap::from_pointee(tls) }, response.peer_name))
 }
 
 const WRONG_CLUSTER: &str = "not the cluster of this pairing code";

@@ -123,6 +123,7 @@ pub fn node_certificate(
         purpose: Purpose::Node,
         hosts,
         uris: vec![format!("{NODE_URI}{node_id}"), format!("{CLUSTER_URI}{cluster_id}")],
+        crl: None,
         serial: random::bytes(),
         not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
         not_after: now.plus(NODE_CERTIFICATE_DAYS * Millis::DAY),

@@ -7,25 +7,39 @@ use crate::pki::ca::{self, Leaf, Purpose};
 use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::tls::{Identity as TlsIdentity, ServerTls};
 use crate::pki::{PkiError, random};
-use crate::product::listener::{Limits, serve_tls};
+use crate::product::listener::{Limits, serve_plain, serve_tls};
 use crate::vip::Stage;
 use axum::Router;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// HTTP/1.1 and HTTP/2, as browsers offer them.
 const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
-/// The certificate that the cluster CA issues for these ports; renewed at every start and change of names.
+/// The certificate that the cluster CA issues for these ports; renewed at every start and change of names…
 const CERTIFICATE_DAYS: u64 = 90;
+/// … and once in each of these periods, so that two thirds of its life are left at least.
+pub(super) const CERTIFICATE_RENEWAL: u64 = CERTIFICATE_DAYS / 3 * Millis::DAY;
 /// Connections that wait to be accepted: a burst of products that come back at once.
 const BACKLOG: i32 = 4096;
+
+/// Of the port for revocation lists: one is fetched by a verifier once a day, and may be some megabytes.
+const LISTS: Limits = Limits {
+    connections: 256,
+    handshake: Duration::from_secs(10),
+    header_read: Duration::from_secs(10),
+    drain: Duration::from_secs(1),
+};
 
 /// What is served, and where.
 pub struct Ports {
     pub product: u16,
     pub gui: u16,
+    /// Where revocation lists are served in the clear.
+    pub crl: Option<u16>,
+    pub crl_router: Router,
     pub product_router: Router,
     pub gui_router: Router,
     pub product_tls: ServerTls,
@@ -62,6 +76,7 @@ impl Ports {
             purpose: Purpose::Server,
             hosts,
             uris: Vec::new(),
+            crl: None,
             serial: random::bytes(),
             not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
             not_after: now.plus(CERTIFICATE_DAYS * Millis::DAY),
@@ -92,6 +107,10 @@ impl Stage for Ports {
             for (port, tls, router) in [products, (self.gui, &self.gui_tls, &self.gui_router)] {
                 listeners.push((listen(SocketAddr::new(*address, port))?, tls.clone(), router.clone()));
             }
+        }
+        let lists = self.crl.iter().flat_map(|port| addresses.iter().map(|address| SocketAddr::new(*address, *port)));
+        for listener in lists.map(listen).collect::<io::Result<Vec<_>>>()? {
+            tokio::spawn(serve_plain(listener, self.crl_router.clone(), LISTS, until.clone()));
         }
         for (listener, tls, router) in listeners {
             tokio::spawn(serve_tls(listener, tls, router, Limits::default(), until.clone()));

@@ -10,6 +10,7 @@ use crate::config::NodeRole;
 use crate::license::{MAX_RESTORE_MARK, Member};
 use crate::pki::ca::Authority;
 use crate::pki::random;
+use crate::pki::seal::Sealer;
 use crate::store::{LeaderId, LogId, NodeInfo, Store, StoreOptions};
 use anyhow::Context;
 use zeroize::Zeroizing;
@@ -24,10 +25,15 @@ impl Control {
                 AdminError::new(Kind::State, "a witness holds nothing to back up").hint("run this on a data node")
             );
         };
+        // As they are now: keys that are forgotten meanwhile are still needed for this state.
+        let sealer = Sealer::from_bytes(&sealer.to_bytes()).map_err(internal)?;
         // Before the state: then nothing is taken for missing that is in it.
         let lag = lag(&running);
         let (state, applied) = running.store.state_at();
         let applied = applied.ok_or_else(|| AdminError::new(Kind::State, "this node has received nothing yet"))?;
+        if state.sealing().is_some_and(|sealing| !sealer.put_in_force(sealing.key)) {
+            return Err(AdminError::new(Kind::State, "the sealing key is being changed").hint("repeat the command"));
+        }
         let ca = Authority::from_parts(ca.cert_der().to_vec(), Zeroizing::new(ca.key_pkcs8().to_vec()));
         let lag = lag.map(|(newest, silence_ms)| Lag { entries: newest.saturating_sub(applied.index), silence_ms });
         let manifest = Manifest::of(&state, applied, identity.file.name.clone(), (self.shared.clock)(), lag);

@@ -12,12 +12,15 @@ use super::finding::Teller;
 use super::gray::{self, SelfProbe, Trouble};
 use super::identity::NodeIdentity;
 use super::leave::{self, StoodDown};
-use super::ports::{Ports, own_address};
+use super::node_certificate;
+use super::ports::{CERTIFICATE_RENEWAL, Ports, own_address};
+use super::sealing::Keeper;
 use super::shared::Shared;
 use super::supervisor;
 use super::upstream::UpstreamKeeper;
-use crate::config::NodeRole;
-use crate::license::{Command, CurrentCertificate, Settings, State};
+use crate::admin;
+use crate::config::{Config, NodeRole};
+use crate::license::{BrowserCertificate, Command, CurrentCertificate, Millis, Settings, State};
 use crate::pki::PkiError;
 use crate::pki::random;
 use crate::pki::seal::Sealer;
@@ -27,12 +30,13 @@ use crate::raft::{LeaseGuard, Ledger, Replica, ReplicaOptions, StoreParts, Timin
 use crate::store::{BatchAuth, Epoch, NodeInfo, Store, StoreHandle, StoreOptions};
 use crate::vip::{Guard, Holding, Stage};
 use anyhow::{Context, Result};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::transport::Channel;
 
 /// How often the level-triggered tasks look: becoming active and changed settings are noticed within this.
 const LOOK: Duration = Duration::from_millis(5);
@@ -112,6 +116,16 @@ pub fn active_name(replica: &Replica) -> Option<String> {
     replica.membership().members().remove(&leader).filter(|info| !info.witness).map(|info| info.name)
 }
 
+/// To the admin service of the member called `name`.
+pub(super) fn member_channel(config: &Config, replica: &Replica, tls: &NodeTls, name: &str) -> Option<Channel> {
+    let info = replica.membership().members().into_values().find(|info| info.name == name)?;
+    let address: IpAddr = info.public_address.parse().ok()?;
+    // Every node uses the same admin port.
+    let address = SocketAddr::new(address, config.admin.listen.port());
+    let name = rustls_pki_types::ServerName::from(address.ip());
+    Some(admin::channel(address.to_string(), name, tls.client()))
+}
+
 impl Running {
     /// Starts everything for an initialised node.
     ///
@@ -119,7 +133,8 @@ impl Running {
     /// When the store does not open, a port is taken, or the identity is unusable.
     pub async fn start(shared: &Arc<Shared>, identity: Arc<NodeIdentity>) -> Result<Self> {
         let config = &shared.config;
-        let node_tls = NodeTls::new(&identity.ca_cert, &identity.tls)?;
+        node_certificate::renew_own(shared, &identity).context("renewing this node's certificate")?;
+        let node_tls = NodeTls::new(&identity.ca_cert, &identity.tls.load())?;
         let (active_tx, active) = watch::channel(false);
         let (report, holding) = watch::channel(Holding::default());
         let (silent, heard) = watch::channel(None);
@@ -159,6 +174,9 @@ impl Running {
         running.compare(shared, teller.clone());
         let (replica, stop) = (running.replica.clone(), running.stop.child_token());
         running.tasks.spawn(leave::watch_retirement(replica, teller.clone(), stop));
+        let (identity, node_tls) = (running.identity.clone(), running.node_tls.clone());
+        let (replica, stop) = (running.replica.clone(), running.stop.child_token());
+        running.tasks.spawn(node_certificate::keep(shared.clone(), identity, node_tls, replica, stop));
         if running.replica.options().rejoining {
             let (data_dir, replica) = (config.data_dir.clone(), running.replica.clone());
             running.tasks.spawn(epoch::rejoined(data_dir, replica, running.stop.child_token()));
@@ -207,6 +225,13 @@ impl Running {
     ) -> Result<()> {
         let config = &shared.config;
         let sealer = self.identity.sealer.clone().context("a data node without its sealing key")?;
+        let keeper = Keeper {
+            ledger: self.ledger(),
+            sealer: sealer.clone(),
+            data_dir: config.data_dir.clone(),
+            active: self.active.clone(),
+        };
+        self.tasks.spawn(keeper.run(self.stop.child_token()));
         let served = Served::new(self.replica.clone());
         let upstream = Arc::new(UpstreamKeeper::new(self.ledger(), sealer.clone(), shared.clock.clone()));
         self.upstream = Some(upstream.clone());
@@ -227,6 +252,8 @@ impl Running {
         });
         self.tasks.spawn(address::note(config.name.clone(), self.ledger(), findings));
         self.tasks.spawn(upstream.run(self.active.clone(), self.stop.child_token()));
+        let (ledger, clock, stop) = (self.ledger(), shared.clock.clone(), self.stop.child_token());
+        self.tasks.spawn(certificates::keep(ledger, clock, self.active.clone(), stop));
         let readmit = leave::readmit(self.replica.clone(), self.stood_down.clone(), self.stop.child_token());
         self.tasks.spawn(readmit);
         let watch = alerts::Watch::new(config.name.clone(), self.replica.clone());
@@ -256,7 +283,7 @@ impl Running {
         let config = &shared.config;
         let (state, now) = (self.ledger().state(), (shared.clock)());
         let products = certificates::for_products(&self.identity, config.address, &state, now)?;
-        let pages = Ports::certificate(&self.identity, config.address, state.settings(), now)?;
+        let pages = certificates::for_browsers(&self.identity, config.address, &state, now)?;
         let context = ProductContext {
             ledger: shared.ledger.clone(),
             serving: Arc::new(served.clone()),
@@ -264,10 +291,13 @@ impl Running {
             metrics: shared.metrics.clone(),
             clock: shared.clock.clone(),
         };
+        let routers = product::routers(context);
         Ok(Ports {
+            crl: config.https.crl.map(|listen| listen.port()),
+            crl_router: routers.crl,
             product: config.https.product.port(),
             gui: config.https.gui.port(),
-            product_router: product::router(context),
+            product_router: routers.product,
             gui_router: shared.pages(Some(served.clone())),
             product_tls: Ports::tls(&products)?,
             gui_tls: Ports::tls(&pages)?,
@@ -406,6 +436,29 @@ fn cause(replica: &Replica, before: Option<u64>) -> String {
     }
 }
 
+/// What the certificates of the ports follow from: when it differs, they are made anew.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    settings: Settings,
+    /// While they are in force.
+    products: Option<CurrentCertificate>,
+    browsers: Option<BrowserCertificate>,
+    /// What the cluster CA issues is renewed as often as this changes.
+    period: u64,
+}
+
+impl Seen {
+    fn of(state: &State, now: Millis) -> Self {
+        let products = state.server_certificate().current.clone();
+        Self {
+            settings: state.settings().clone(),
+            products: products.filter(|certificate| now < certificate.not_after),
+            browsers: state.browser_certificate().filter(|certificate| now < certificate.not_after).cloned(),
+            period: now.0 / CERTIFICATE_RENEWAL,
+        }
+    }
+}
+
 /// Brings the virtual addresses and the certificate's names in line with the replicated settings.
 struct FollowSettings {
     shared: Arc<Shared>,
@@ -416,10 +469,10 @@ struct FollowSettings {
 
 impl FollowSettings {
     async fn run(self, ledger: Arc<dyn Ledger>, stop: CancellationToken) {
-        let mut seen: Option<(Settings, Option<CurrentCertificate>)> = None;
+        let mut seen: Option<Seen> = None;
         while !stop.is_cancelled() {
             let state = ledger.state();
-            let new = (state.settings().clone(), state.server_certificate().current.clone());
+            let new = Seen::of(&state, (self.shared.clock)());
             if seen.as_ref() != Some(&new) {
                 self.apply(&state);
                 seen = Some(new);
@@ -447,7 +500,41 @@ impl FollowSettings {
     fn renew(&self, state: &State) -> Result<(), PkiError> {
         let (now, address) = ((self.shared.clock)(), self.shared.config.address);
         let products = certificates::for_products(&self.identity, address, state, now)?;
-        let pages = Ports::certificate(&self.identity, address, state.settings(), now)?;
+        let pages = certificates::for_browsers(&self.identity, address, state, now)?;
         self.ports.renew(&products, &pages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_of_the_ports_are_made_anew_in_time_and_when_another_one_ends() {
+        let now = Millis(100 * CERTIFICATE_RENEWAL);
+        let certificate = BrowserCertificate {
+            common_name: "lm.example".into(),
+            hosts: vec![],
+            chain: vec![vec![1]],
+            key: crate::license::Sealed(vec![1]),
+            not_after: now.plus(Millis::DAY),
+            imported: now,
+        };
+        let mut state = State::default();
+        let administrator =
+            crate::license::User::new("a".into(), crate::license::Role::SystemAdministrator, "x".into(), false);
+        for command in [
+            Command::Initialize { server_uid: "00".into(), administrator },
+            Command::SetBrowserCertificate { certificate: Some(certificate) },
+        ] {
+            let request = crate::license::Request { id: 0, actor: "test".into(), command };
+            let stamp = crate::license::Stamp { at: now };
+            let outcome = state.apply(stamp, &request, &mut crate::license::Changes::new());
+            assert_eq!(outcome, crate::license::Outcome::Done);
+        }
+        let seen = Seen::of(&state, now);
+        assert_eq!(Seen::of(&state, now.plus(Millis::DAY - 1)), seen);
+        assert_ne!(Seen::of(&state, now.plus(Millis::DAY)), seen, "the brought one has ended");
+        assert_ne!(Seen::of(&state, now.plus(CERTIFICATE_RENEWAL)), Seen::of(&state, now.plus(Millis::DAY)));
     }
 }

@@ -149,7 +149,7 @@ impl Last {
 /// Opens connections to those that would have to be told.
 fn prepare(config: &Config, testament: Testament) -> Option<Arc<Obituary>> {
     let identity = NodeIdentity::load(&config.data_dir).map_err(anyhow::Error::from);
-    let tls = identity.and_then(|identity| Ok(NodeTls::new(&identity.ca_cert, &identity.tls)?));
+    let tls = identity.and_then(|identity| Ok(NodeTls::new(&identity.ca_cert, &identity.tls.load())?));
     let tls =
         tls.inspect_err(|error| tracing::error!(%error, "a death of this node's process could not be told")).ok()?;
     let obituary = Arc::new(Obituary::new(testament, tls, Some(config.raft.listen.ip())));

@@ -2,12 +2,11 @@
 
 use super::control::{Control, not_active};
 use super::leave;
-use super::running::{Running, active_name};
+use super::running::{Running, active_name, member_channel};
 use super::switchover;
 use crate::admin::{self, AdminError, Kind, Progress, Switchover};
 use crate::proto::admin::cluster_client::ClusterClient;
 use crate::proto::admin::{RemoveRequest, StandDownRequest};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::transport::Channel;
@@ -24,13 +23,7 @@ impl Control {
 
     /// To the admin service of the member called `name`.
     pub(super) fn admin_of(&self, running: &Running, name: &str) -> Option<Channel> {
-        let members = running.replica.membership().members();
-        let info = members.into_values().find(|info| info.name == name)?;
-        let address: IpAddr = info.public_address.parse().ok()?;
-        // Every node uses the same admin port.
-        let address = SocketAddr::new(address, self.shared.config.admin.listen.port());
-        let name = rustls_pki_types::ServerName::from(address.ip());
-        Some(admin::channel(address.to_string(), name, running.node_tls.client()))
+        member_channel(&self.shared.config, &running.replica, &running.node_tls, name)
     }
 
     /// Leaves for a while: hands over when this node is active, and gives up its vote where the other could not go on

@@ -125,6 +125,11 @@ impl State {
             Command::SetSyncSchedule { account: id, schedule } => {
                 ("sync-schedule", format!("{} {schedule}", account(*id)))
             }
+            Command::SetBrowserCertificate { certificate: Some(c) } => {
+                ("browser-certificate-import", c.common_name.clone())
+            }
+            Command::BeginResealing { .. } => ("sealing-key-rotate", String::new()),
+            Command::SetBrowserCertificate { certificate: None } => ("browser-certificate-reset", String::new()),
             Command::RemoveInstance { instance: id } => ("instance-remove", instance(*id)),
             Command::TransferInstance { instance: id, to } => {
                 ("instance-transfer", format!("{} to {}", instance(*id), va(*to)))
@@ -141,6 +146,11 @@ impl State {
             | Command::Register { .. }
             | Command::Readmit { .. }
             | Command::WantServerCertificate { .. }
+            | Command::IssueRevocationList { .. }
+            | Command::WantAccountCertificate { .. }
+            | Command::CertifyAccount { .. }
+            | Command::Reseal { .. }
+            | Command::EndResealing { .. }
             | Command::Numbered { .. }
             | Command::TouchSession { .. }
             | Command::EndSession { .. } => return None,

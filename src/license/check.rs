@@ -2,7 +2,7 @@
 
 use super::state::{Index, State};
 use super::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
     /// Recounts every kept total and index and lists what differs; empty means sound.
@@ -13,6 +13,8 @@ impl State {
         self.check_alerts(&mut found);
         self.check_accounts(&mut found);
         self.check_server_certificate(&mut found);
+        self.check_revoked(&mut found);
+        self.check_sealing(&mut found);
         self.check_rings(&mut found);
         if self.index != Index::of(self) {
             found.push("An index does not follow from the records.".into());
@@ -122,14 +124,46 @@ impl State {
         differs(found, "cleared alerts", held, last.min(MAX_PAST_ALERTS));
     }
 
-    /// The products' certificate and its alerts.
+    /// The alerts about the certificates of the server.
     fn check_server_certificate(&self, found: &mut Vec<String>) {
         let certificate = self.server_certificate();
-        let alert = |kind| self.alerts().any(|alert| alert.key.kind == kind);
+        let about = |source: &str, kind| self.alert(&AlertKey { kind, source: source.to_owned() }).is_some();
+        let alert = |kind| about("server certificate", kind);
         let pending = certificate.pending().is_some();
         differs(found, "server certificate: alert pending", alert(AlertKind::CommonNamePending), pending);
         let expiring = certificate.expiring(self.meta.expiry);
         differs(found, "server certificate: alert expiring", alert(AlertKind::CertificateExpiring), expiring);
+        let expiring = self.browser_certificate().is_some_and(|certificate| certificate.expiring(self.meta.now));
+        let kept = about("browser certificate", AlertKind::CertificateExpiring);
+        differs(found, "browser certificate: alert expiring", kept, expiring);
+    }
+
+    /// Every secret is sealed under a key that the nodes have.
+    fn check_sealing(&self, found: &mut Vec<String>) {
+        let Some(sealing) = self.sealing else { return };
+        let lost = |sealed: &Sealed| {
+            let key = sealed.key_id();
+            key != Some(sealing.key) && (sealing.previous.is_none() || key != sealing.previous)
+        };
+        let lost = self.sealed().filter(|(_, sealed)| lost(sealed)).count();
+        differs(found, "secrets under a forgotten sealing key", lost, 0);
+    }
+
+    /// Revoked certificates: each once, in full blocks, and of no instance.
+    fn check_revoked(&self, found: &mut Vec<String>) {
+        let mut serials = BTreeSet::new();
+        for (key, block) in &self.revoked {
+            let sound = *key == (block.day, block.block) && (1..=REVOKED_BLOCK).contains(&block.revoked.len());
+            if !sound || block.revoked.iter().any(|revoked| !serials.insert(revoked.serial)) {
+                found.push(format!("Block {} of day {} of the revoked certificates is not sound.", key.1, key.0));
+            }
+        }
+        if self.revoked.len() > MAX_REVOKED / REVOKED_BLOCK {
+            found.push("More certificates are revoked than there may be.".into());
+        }
+        for instance in self.instances(None).filter(|instance| serials.contains(&instance.certificate.serial)) {
+            found.push(format!("The certificate of instance {} is revoked.", instance.id));
+        }
     }
 
     /// Ownership, and that no id is above the counter.

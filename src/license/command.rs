@@ -2,7 +2,7 @@
 
 use super::ids::*;
 use super::records::*;
-use super::{Role, ServerNames, SignedCertificate};
+use super::{BrowserCertificate, Resealed, Role, SealingKeyId, ServerNames, SignedCertificate};
 use serde::{Deserialize, Serialize};
 
 /// What the leader adds to a batch of commands: the time, made by its checked clock.
@@ -263,6 +263,37 @@ pub enum Command {
     /// The leader's wall clock, which is in doubt, is right; it said about `time` when that was confirmed.
     AcceptClock {
         time: Millis,
+    },
+    /// The revocation list with this number is in force from now on; the dates come from state time.
+    IssueRevocationList {
+        number: u64,
+    },
+    /// What browsers see from now on; none: what the cluster CA issues.
+    SetBrowserCertificate {
+        certificate: Option<BrowserCertificate>,
+    },
+    /// Central is to certify the account CA again, before its certificate ends.
+    WantAccountCertificate {
+        account: AccountId,
+    },
+    /// New certificates for the keys that the account has.
+    CertifyAccount {
+        account: AccountId,
+        ca_chain: Vec<Vec<u8>>,
+        signer_cert: Vec<u8>,
+    },
+    /// Every data node has this sealing key; it is in force from now on, in the place of the previous one.
+    BeginResealing {
+        key: SealingKeyId,
+        previous: SealingKeyId,
+    },
+    /// Secrets sealed anew under the key in force.
+    Reseal {
+        secrets: Vec<Resealed>,
+    },
+    /// Nothing is sealed under the previous key any more.
+    EndResealing {
+        key: SealingKeyId,
     },
 }
 

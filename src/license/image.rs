@@ -31,6 +31,10 @@ impl State {
             RecordKey::Readmitted(id) => Record::Readmitted(*self.readmitted.get(id)?),
             RecordKey::ServerCertificate => self.server_certificate_record()?,
             RecordKey::PastAlert(place) => Record::PastAlert(self.past_alert_at(*place)?.clone()),
+            RecordKey::Revoked(day, block) => Record::Revoked((**self.revoked.get(&(*day, *block))?).clone()),
+            RecordKey::RevocationList => self.revocation_list_record()?,
+            RecordKey::Sealing => Record::Sealing(self.sealing?),
+            RecordKey::BrowserCertificate => Record::BrowserCertificate(self.browser_certificate()?.clone()),
         })
     }
 
@@ -64,6 +68,11 @@ impl State {
         (*certificate != ServerCertificate::default()).then(|| Record::ServerCertificate(certificate.clone()))
     }
 
+    /// There is one from the first list on.
+    fn revocation_list_record(&self) -> Option<Record> {
+        (self.revocation_list.number > 0).then_some(Record::RevocationList(self.revocation_list))
+    }
+
     /// All records in key order.
     pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> + Send + '_ {
         let head = [Record::Meta(self.meta.clone()), Record::Settings((*self.settings).clone())];
@@ -86,6 +95,10 @@ impl State {
             .chain(self.readmitted.iter().map(|id| Record::Readmitted(*id)))
             .chain(self.server_certificate_record())
             .chain((0..MAX_PAST_ALERTS).filter_map(|place| Some(Record::PastAlert(self.past_alert_at(place)?.clone()))))
+            .chain(self.revoked.values().map(|r| Record::Revoked((**r).clone())))
+            .chain(self.revocation_list_record())
+            .chain(self.browser_certificate().map(|r| Record::BrowserCertificate(r.clone())))
+            .chain(self.sealing.map(Record::Sealing))
             .map(|r| (r.key(), r))
     }
 
@@ -122,6 +135,10 @@ impl State {
                 Record::Readmitted(id) => drop(state.readmitted.insert(id)),
                 Record::ServerCertificate(r) => state.server_certificate = Arc::new(r),
                 Record::PastAlert(r) => drop(state.past_alerts.insert(r.seq, Arc::new(r))),
+                Record::Revoked(r) => drop(state.revoked.insert((r.day, r.block), Arc::new(r))),
+                Record::RevocationList(r) => state.revocation_list = r,
+                Record::Sealing(r) => state.sealing = Some(r),
+                Record::BrowserCertificate(r) => state.browser_certificate = Some(Arc::new(r)),
             }
         }
         state.index = Index::of(&state);

@@ -171,6 +171,28 @@ pub const SERVER_CERTIFICATE_EXPIRING: u64 = 30 * Millis::DAY;
 /// Names and addresses in it: two virtual addresses, the common name, and nodes past and present.
 pub const MAX_SERVER_HOSTS: usize = 32;
 
+/// Names in a certificate that an administrator brings: what public authorities put into one.
+pub const MAX_BROWSER_HOSTS: usize = 100;
+
+// ---- the sealing key ----
+
+/// Secrets sealed anew by one command: some hundred bytes each, a sealed key somewhat more.
+pub const RESEALED_PER_COMMAND: usize = 256;
+
+// ---- revoked ID certificates ----
+
+/// Revoked certificates that have not ended. Each instance may have replaced its own twice within a year, and a fleet of
+/// 300,000 may deregister; some 50 bytes each.
+pub const MAX_REVOKED: usize = 1 << 20;
+/// Of them in one record of an image, some 2 KiB. Divides [`MAX_REVOKED`].
+pub const REVOKED_BLOCK: usize = 64;
+/// Records of ended ones dropped along with a command.
+pub const REVOKED_BLOCKS_PER_APPLY: usize = 4;
+/// Another list is issued so long after the last one…
+pub const REVOCATION_LIST_PERIOD: u64 = Millis::DAY;
+/// … which may be used for so long: an outage of some days makes no product's certificate unverifiable.
+pub const REVOCATION_LIST_LIFE: u64 = 7 * Millis::DAY;
+
 // ---- restored servers ----
 
 /// Where the mark of a restore stands in an incarnation: above the count of lives, which never gets this far.
@@ -182,6 +204,8 @@ pub const MAX_RESTORE_MARK: u64 = (1 << 20) - 1;
 /// Ids that the original may have given out since the backup, and that mean something else there: far more than it can
 /// have, while 2^23 restores stay below 2^53.
 pub const RESTORED_IDS: u64 = 1 << 30;
+/// Revocation lists that the original may have issued since the backup: one a day, for longer than anybody waits.
+pub const RESTORED_LISTS: u64 = 1 << 20;
 /// Terms that the original may have had since the backup; sealed batches of them must not be replayed to the restored
 /// server, which has the same sealing key. At an election a millisecond this is 49 days without a leader.
 pub const RESTORED_TERMS: u64 = 1 << 32;

@@ -9,6 +9,7 @@
 mod access;
 mod apply;
 mod audit;
+mod browser_certificate;
 mod check;
 mod command;
 mod deletion;
@@ -19,12 +20,15 @@ mod names;
 mod outcome;
 mod preview;
 mod records;
+mod revocation;
+mod sealing;
 mod server_certificate;
 mod state;
 mod substitution;
 
 pub use access::{Action, Place, Role};
 pub use audit::AuditEntry;
+pub use browser_certificate::BrowserCertificate;
 pub use command::{Command, Entitlement, InstanceAction, NewEvent, Request, Stamp, UserChange};
 pub use deletion::{Finding, Hindrance};
 pub use ids::*;
@@ -32,6 +36,8 @@ pub use limits::*;
 pub use outcome::{Authorization, LicenseStatus, Outcome, Reason, Refusal, Registered};
 pub use preview::EntitlementChange;
 pub use records::*;
+pub use revocation::{Revocation, RevocationList, RevocationReason, RevokedBlock};
+pub use sealing::{Resealed, SealedPlace, Sealing, SealingKeyId};
 pub use server_certificate::{
     CurrentCertificate, ServerCertificate, ServerNames, SignedCertificate, WantedCertificate,
 };

@@ -2,8 +2,9 @@
 
 use super::ids::*;
 use super::{
-    AUDIT_BLOCK, AuditEntry, EVENT_BLOCK, LICENSES_EXPIRED_SHOWN, LICENSES_EXPIRING_DAYS, MAX_AUDIT, MAX_EVENTS,
-    MAX_PAST_ALERTS, MIN_PASSWORD_BYTES, Role, SYNC_DROPPED, SYNC_DUE, ServerCertificate, ServerNames,
+    AUDIT_BLOCK, AuditEntry, BrowserCertificate, EVENT_BLOCK, LICENSES_EXPIRED_SHOWN, LICENSES_EXPIRING_DAYS,
+    MAX_AUDIT, MAX_EVENTS, MAX_PAST_ALERTS, MIN_PASSWORD_BYTES, RevocationList, RevokedBlock, Role, SYNC_DROPPED,
+    SYNC_DUE, Sealing, ServerCertificate, ServerNames,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -230,6 +231,8 @@ pub struct SyncState {
     pub closed: bool,
     /// So long overdue that central drops the server.
     pub dropped: bool,
+    /// The next synchronization asks central to certify the account CA again.
+    pub certify: bool,
 }
 
 impl SyncState {
@@ -266,6 +269,8 @@ pub struct SyncOutstanding {
     pub server: Option<ServerRequest>,
     /// It is the account's last one.
     pub closing: bool,
+    /// [`SyncState::certify`] then.
+    pub certify: bool,
 }
 
 /// What central is asked to sign for the products' ports.
@@ -429,6 +434,11 @@ pub struct Token {
     pub export_controlled: bool,
     pub revoked: bool,
     pub created_by: String,
+}
+
+impl Token {
+    /// What a token is sealed for (the context of `pki::seal`).
+    pub const CONTEXT: &str = "registration token";
 }
 
 /// Unique device identity: product id and serial number.
@@ -689,6 +699,11 @@ pub enum RecordKey {
     ServerCertificate,
     /// A place in the ring of cleared alerts: their number modulo [`MAX_PAST_ALERTS`].
     PastAlert(u64),
+    /// Day and block.
+    Revoked(u64, u64),
+    RevocationList,
+    BrowserCertificate,
+    Sealing,
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -717,6 +732,10 @@ pub enum Record {
     Readmitted(InstanceId),
     ServerCertificate(ServerCertificate),
     PastAlert(PastAlert),
+    Revoked(RevokedBlock),
+    RevocationList(RevocationList),
+    BrowserCertificate(BrowserCertificate),
+    Sealing(Sealing),
 }
 
 impl Record {
@@ -745,6 +764,10 @@ impl Record {
             Self::Readmitted(id) => RecordKey::Readmitted(*id),
             Self::ServerCertificate(_) => RecordKey::ServerCertificate,
             Self::PastAlert(r) => RecordKey::PastAlert(r.seq % MAX_PAST_ALERTS),
+            Self::Revoked(r) => RecordKey::Revoked(r.day, r.block),
+            Self::RevocationList(_) => RecordKey::RevocationList,
+            Self::BrowserCertificate(_) => RecordKey::BrowserCertificate,
+            Self::Sealing(_) => RecordKey::Sealing,
         }
     }
 }

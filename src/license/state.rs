@@ -33,6 +33,11 @@ pub struct State {
     /// Instances of the original whose products are others here ([`Record::Readmitted`]).
     pub(super) readmitted: OrdSet<InstanceId>,
     pub(super) server_certificate: Arc<ServerCertificate>,
+    /// By the day in which they end, and the block.
+    pub(super) revoked: OrdMap<(u64, u64), Arc<RevokedBlock>>,
+    pub(super) revocation_list: RevocationList,
+    pub(super) browser_certificate: Option<Arc<BrowserCertificate>>,
+    pub(super) sealing: Option<Sealing>,
     pub(super) index: Index,
 }
 

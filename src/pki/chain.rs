@@ -79,6 +79,7 @@ mod tests {
             purpose,
             hosts: vec![],
             uris: vec!["licraft:test".into()],
+            crl: None,
             serial: random::bytes(),
             not_before: NOW,
             not_after: NOW.plus(Millis::DAY),

@@ -2,6 +2,7 @@
 
 pub mod ca;
 pub mod chain;
+pub mod import;
 pub mod jws;
 pub mod pairing;
 pub mod passwords;

@@ -21,6 +21,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Revocation lists by issuer.
+const CRL_ROUTE: &str = "/crl/{file}";
+/// RFC 2585, section 4.2.
+const PKIX_CRL: &str = "application/pkix-crl";
 /// How long a body may take: far more than 64 KiB need on any link that can hold a TLS session.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,8 +35,19 @@ struct App {
     error: Counter,
 }
 
+/// The router of the product port, and the one of the port for revocation lists in plain HTTP.
+pub struct Routers {
+    pub product: Router,
+    pub crl: Router,
+}
+
 /// The routes of the product port. Requests carry a [`Peer`] extension, as [`super::listener::serve_tls`] adds it.
 pub fn router(context: ProductContext) -> Router {
+    routers(context).product
+}
+
+/// As [`router`], with the one for revocation lists.
+pub fn routers(context: ProductContext) -> Routers {
     let counter = |answer: &str| context.metrics.answers.get_or_create(&AnswerLabels { answer: answer.into() }).clone();
     let (granted, refused, error) = (counter("granted"), counter("refused"), counter("error"));
     let app = Arc::new(App { service: Service::new(context), granted, refused, error });
@@ -40,12 +55,14 @@ pub fn router(context: ProductContext) -> Router {
     for path in PATHS {
         router = router.route(path, any(products));
     }
-    router
+    let lists = Router::new().route(CRL_ROUTE, get(crl)).fallback(no_list).with_state(app.clone());
+    let product = router
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .route("/crl/{issuer}", get(crl))
+        .route(CRL_ROUTE, get(crl))
         .fallback(wrong_path)
-        .with_state(app)
+        .with_state(app);
+    Routers { product, crl: lists }
 }
 
 /// The routes of the product port of a node that serves no licenses any more: each answers `problem`.
@@ -123,10 +140,18 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-async fn crl(Path(issuer): Path<String>) -> Response {
+async fn crl(State(app): State<Arc<App>>, Path(file): Path<String>) -> Response {
+    match app.service.revocation_list(&file).await {
+        Ok(list) => ([(CONTENT_TYPE, PKIX_CRL)], list).into_response(),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn no_list(request: Request<Body>) -> Response {
+    let path = request.uri().path();
     let detail =
-        format!("revocation lists are not built yet, so there is none at {issuer}; certificates end by their dates");
-    Problem::new(Code::NotBuilt, detail).into_response()
+        format!("there is nothing at {path}; this port has revocation lists, at /crl/ISSUER.crl, and nothing else");
+    Problem::new(Code::WrongPath, detail).into_response()
 }
 
 impl IntoResponse for Signed {

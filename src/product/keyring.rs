@@ -88,17 +88,29 @@ impl AccountSigner {
 
     /// The ID certificate on record as X.509. The account CA's key is Ed25519, so that the same record always gives the
     /// same bytes and a repeated request gets the certificate it missed.
-    pub(super) fn issue(&self, instance: InstanceId, csr: &[u8], record: &IdCertificate) -> Result<Vec<u8>, PkiError> {
+    pub(super) fn issue(
+        &self,
+        instance: InstanceId,
+        csr: &[u8],
+        record: &IdCertificate,
+        crl: Option<String>,
+    ) -> Result<Vec<u8>, PkiError> {
         let leaf = Leaf {
             common_name: format!("instance {instance}"),
             purpose: Purpose::Client,
             hosts: Vec::new(),
             uris: vec![format!("{INSTANCE_URI}{instance}")],
+            crl,
             serial: record.serial,
             not_before: record.not_before,
             not_after: record.not_after,
         };
         self.ca.issue_leaf(csr, &leaf)
+    }
+
+    /// The account's list of revoked ID certificates.
+    pub(super) fn revocation_list(&self, state: &State, account: AccountId) -> Result<Vec<u8>, PkiError> {
+        self.ca.issue_crl(state.revocation_list(), state.revoked(account))
     }
 }
 

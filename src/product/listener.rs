@@ -1,5 +1,5 @@
-//! Serves an axum router over TLS on a listening socket: limits, time-outs, certificates that can be replaced, an
-//! orderly end. Used by every HTTPS port.
+//! Serves an axum router over TLS, or in the clear, on a listening socket: limits, time-outs, certificates that can be replaced, an
+//! orderly end. Used by every port for browsers and products.
 
 use super::message::PROBLEM_JSON;
 use super::problem::{Code, Problem};
@@ -18,11 +18,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
@@ -76,6 +75,21 @@ pub async fn serve_tls(
     limits: Limits,
     shutdown: CancellationToken,
 ) {
+    serve(listener, Some(tls), router, limits, shutdown).await;
+}
+
+/// As [`serve_tls`] without TLS: for what is public and signed by itself.
+pub async fn serve_plain(listener: TcpListener, router: Router, limits: Limits, shutdown: CancellationToken) {
+    serve(listener, None, router, limits, shutdown).await;
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    router: Router,
+    limits: Limits,
+    shutdown: CancellationToken,
+) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let (tracker, cut) = (TaskTracker::new(), CancellationToken::new());
     while let Some((stream, peer, place)) = next(&listener, &places, &shutdown).await {
@@ -86,7 +100,7 @@ pub async fn serve_tls(
             let _place = place;
             tokio::select! {
                 () = cut.cancelled() => {}
-                result = connection(stream, peer, &tls, routed, &limits, &shutdown) => {
+                result = connection(stream, peer, tls.as_ref(), routed, &limits, &shutdown) => {
                     if let Err(error) = result {
                         tracing::debug!(%peer, %error, "connection ended");
                     }
@@ -139,12 +153,13 @@ async fn next(
 async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: &ServerTls,
+    tls: Option<&ServerTls>,
     routed: Routed,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return serve_connection(stream, false, peer, routed, limits, shutdown).await };
     let handshake = async {
         if speaks_plain_http(&stream).await? {
             return answer_plain_http(stream).await.map(|()| None);
@@ -155,20 +170,23 @@ async fn connection(
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no TLS handshake in time"))??;
     match stream {
-        Some(stream) => serve_connection(stream, peer, routed, limits, shutdown).await,
+        Some(stream) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            serve_connection(stream, http2, peer, routed, limits, shutdown).await
+        }
         None => Ok(()),
     }
 }
 
 async fn serve_connection(
-    stream: TlsStream<TcpStream>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    http2: bool,
     peer: SocketAddr,
     Routed { router, places }: Routed,
     limits: &Limits,
     shutdown: &CancellationToken,
 ) -> io::Result<()> {
     let scarce = limits.connections / SCARCE;
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         let (answer, places) = (router.clone().call(request.map(Body::new)), places.clone());

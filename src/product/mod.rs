@@ -6,6 +6,7 @@
 
 pub mod agent;
 mod context;
+mod crl;
 mod handler;
 mod keyring;
 pub(crate) mod limiter;
@@ -16,7 +17,8 @@ mod request;
 mod service;
 
 pub use context::{Clock, ProductContext, Serving, ServingGuard, wall_clock};
-pub use handler::{out_of_service, router};
+pub use crl::crl_path;
+pub use handler::{Routers, out_of_service, router, routers};
 pub use keyring::{INSTANCE_URI, thumbprint};
 pub use problem::{Code, Problem};
 

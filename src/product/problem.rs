@@ -23,7 +23,6 @@ pub enum Code {
     Unavailable,
     OutcomeUnknown,
     AccountNotReady,
-    NotBuilt,
     Internal,
     /// A command was refused by the license store.
     Refused(Reason),
@@ -65,7 +64,6 @@ impl Code {
             Self::Unavailable => ("unavailable", 503, "This node does not serve licenses"),
             Self::OutcomeUnknown => ("outcome-unknown", 503, "The outcome is unknown"),
             Self::AccountNotReady => ("account-not-ready", 503, "The account cannot answer yet"),
-            Self::NotBuilt => ("not-built", 404, "Not built yet"),
             Self::Internal => ("internal", 500, "The server failed"),
             Self::Refused(reason) => Self::reason_row(reason),
         }

@@ -1,6 +1,7 @@
 //! Carries out requests: checks, one committed command, a signed answer.
 
 use super::context::{ProductContext, Serving};
+use super::crl::{RevocationLists, crl_url};
 use super::keyring::{AccountSigner, Keyring};
 use super::limiter::Limiter;
 use super::message::{
@@ -11,8 +12,8 @@ use super::problem::{Code, Problem};
 use super::request::{self, Asked, Envelope, Numbered};
 use super::{ID_CERTIFICATE_DAYS, MAX_CLOCK_SKEW_MS, token_hash};
 use crate::license::{
-    Account, Authorization, Command, Digest32, IdCertificate, InstanceAction, InstanceId, Millis, Outcome, Reason,
-    Refusal, State, VirtualAccountId,
+    Account, Authorization, Command, Digest32, IdCertificate, Instance, InstanceAction, InstanceId, Millis, Outcome,
+    Reason, Refusal, State, VirtualAccountId,
 };
 use crate::pki::ca::{BACKDATE_MS, certificate_key};
 use crate::pki::{PkiError, equal_secrets, random, sha256};
@@ -40,9 +41,10 @@ pub(super) struct Signed {
 /// The protocol over a ledger.
 pub(super) struct Service {
     pub(super) context: ProductContext,
-    keyring: Keyring,
+    pub(super) keyring: Keyring,
     limiter: Limiter,
     registrations: Semaphore,
+    pub(super) lists: RevocationLists,
 }
 
 /// An attributable request: whose keys answer it, and what the answer must be bound to.
@@ -57,7 +59,7 @@ impl Service {
     pub(super) fn new(context: ProductContext) -> Self {
         let keyring = Keyring::new(context.sealer.clone());
         let registrations = Semaphore::new(MAX_REGISTRATIONS_AT_ONCE);
-        Self { context, keyring, limiter: Limiter::default(), registrations }
+        Self { context, keyring, limiter: Limiter::default(), registrations, lists: RevocationLists::default() }
     }
 
     /// Answers one request body of `source`. A [`Problem`] is an unsigned error: nothing was changed, or, with the code
@@ -153,7 +155,8 @@ impl Service {
         let Outcome::Registered(done) = outcome else { return ask.refuse_or_fail(outcome) };
         let state = self.context.ledger.state();
         let names = names(&state, done.va);
-        let certificate = ask.signer.issue(done.instance, csr, &done.certificate).map_err(internal)?;
+        let crl = crl_url(&state, done.va);
+        let certificate = ask.signer.issue(done.instance, csr, &done.certificate, crl).map_err(internal)?;
         ask.answer_with_chain(AnswerBody::Registered(RegisteredAnswer {
             instance: done.instance.to_string().into(),
             repeated: done.repeated,
@@ -264,15 +267,16 @@ impl Service {
                 let state = self.context.ledger.state();
                 // Another request may have been committed since: then this answer would be about a certificate that is
                 // no longer on record.
-                let record = state.instance(id).map(|i| &i.certificate).filter(|c| c.key_hash == key_hash);
-                let Some(record) = record else {
+                let known = state.instance(id).filter(|i| i.certificate.key_hash == key_hash);
+                let Some(Instance { certificate: record, va, .. }) = known else {
                     return ask.refuse(
                         Code::Refused(Reason::State),
                         "a later request replaced this certificate already",
                         None,
                     );
                 };
-                let certificate = ask.signer.issue(id, &csr, record).map_err(internal)?;
+                let crl = crl_url(&state, *va);
+                let certificate = ask.signer.issue(id, &csr, record, crl).map_err(internal)?;
                 let certificate = STANDARD.encode(certificate).into();
                 ask.answer(AnswerBody::IdRenewed(IdRenewedAnswer { instance: instance.into(), number, certificate }))
             }
@@ -498,17 +502,22 @@ fn no_place() -> Problem {
 }
 
 /// What should not happen: logged in full, told in short.
-fn internal(error: impl Into<InternalCause>) -> Problem {
+pub(super) fn internal(error: impl Into<InternalCause>) -> Problem {
     let cause = error.into().0;
     tracing::error!(%cause, "a product's request failed inside the server");
     Problem::new(Code::Internal, "the server failed while answering; its log says why. Repeat the same request later")
         .retry_after(5_000)
 }
 
-struct InternalCause(String);
+pub(super) struct InternalCause(String);
 
 impl From<PkiError> for InternalCause {
     fn from(e: PkiError) -> Self {
+        Self(e.to_string())
+    }
+}
+impl From<tokio::task::JoinError> for InternalCause {
+    fn from(e: tokio::task::JoinError) -> Self {
         Self(e.to_string())
     }
 }

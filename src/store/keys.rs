@@ -44,6 +44,10 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Readmitted(id) => numbers(&mut out, 18, &[id.0]),
         RecordKey::ServerCertificate => out.push(19),
         RecordKey::PastAlert(place) => numbers(&mut out, 20, &[*place]),
+        RecordKey::Revoked(day, block) => numbers(&mut out, 21, &[*day, *block]),
+        RecordKey::RevocationList => out.push(22),
+        RecordKey::BrowserCertificate => out.push(23),
+        RecordKey::Sealing => out.push(24),
     }
     out
 }
@@ -118,6 +122,10 @@ mod tests {
             any::<u64>().prop_map(|id| RecordKey::Readmitted(InstanceId(id))),
             Just(RecordKey::ServerCertificate),
             any::<u64>().prop_map(RecordKey::PastAlert),
+            any::<(u64, u64)>().prop_map(|(day, block)| RecordKey::Revoked(day, block)),
+            Just(RecordKey::RevocationList),
+            Just(RecordKey::BrowserCertificate),
+            Just(RecordKey::Sealing),
         ]
     }
 

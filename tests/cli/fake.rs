@@ -220,6 +220,17 @@ impl ClusterControl for Cluster {
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         Ok(Vec::new())
     }
+    async fn rotate_sealing_key(&self, actor: &str, progress: Progress) -> Result<(), AdminError> {
+        progress.step(format!("Changing the key for {actor}..."));
+        self.calls.lock().push("rotate-sealing-key".into());
+        Ok(())
+    }
+    async fn take_sealing_key(&self, _: &[u8]) -> Result<(), AdminError> {
+        Err(AdminError::new(Kind::NotBuilt, "no member asks here"))
+    }
+    async fn certify_node(&self, _: &str, _: &[u8]) -> Result<Vec<u8>, AdminError> {
+        Err(AdminError::new(Kind::NotBuilt, "no member asks here"))
+    }
     async fn backup(&self) -> Result<Backup, AdminError> {
         let ca = Authority::self_signed("test CA", 1, now()).unwrap();
         let state = State::clone(&self.ledger.state());
@@ -416,4 +427,26 @@ impl Node {
         let numbered = Command::Numbered { instance: registered.instance, number: 1, digest: [1; 32], action };
         assert!(matches!(propose(numbered), Outcome::Authorized(_)));
     }
+}
+
+/// A certificate for `host`, that of its authority, and its key, PEM.
+pub fn site_certificate(host: &str) -> String {
+    use licraft::pki::ca::{Leaf, Purpose, certificates_pem, csr};
+    use licraft::pki::jws::{Algorithm, SigningKey};
+    let root = Authority::self_signed("Site Root", 100, now()).unwrap();
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let leaf = Leaf {
+        common_name: host.into(),
+        purpose: Purpose::Server,
+        hosts: vec![host.into()],
+        uris: Vec::new(),
+        crl: None,
+        serial: licraft::pki::random::bytes(),
+        not_before: Millis(now().0 - Millis::MINUTE),
+        not_after: now().plus(90 * Millis::DAY),
+    };
+    let leaf = root.issue_leaf(&csr(&key, host).unwrap(), &leaf).unwrap();
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &*key.to_pkcs8_der().unwrap());
+    let chain = certificates_pem([leaf.as_slice(), root.cert_der()]);
+    format!("{chain}-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
 }

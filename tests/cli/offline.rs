@@ -86,6 +86,9 @@ const COMMANDS: &[&str] = &[
     "clock show",
     "clock accept",
     "cert",
+    "cert import-browser",
+    "cert reset-browser",
+    "cert rotate-sealing-key",
     "cert show",
     "cert set-common-name",
     "backup",
@@ -274,6 +277,9 @@ fn node_files_are_checked() {
     let good = "name = \"primary-node\"\ndata_dir = \"/var/lib/licraft\"\nrole = \"data\"\naddress = \"10.0.0.5\"\n";
     std::fs::write(&file, good).unwrap();
     assert!(stdout(&check().success()).contains("is a usable node file for primary-node."));
+    assert!(stdout(&check().success()).contains("no `https.crl`"), "it says what is not served");
+    std::fs::write(&file, format!("{good}[https]\ncrl = \"[::]:80\"\n")).unwrap();
+    assert!(!stdout(&check().success()).contains("crl"));
     std::fs::write(&file, format!("{good}[raft]\nlisten = \"10.0.0.5:7440\"\nlistn = 1\n")).unwrap();
     let text = stderr(&check().code(1));
     assert!(text.contains("Why: line 7: `listn` is not a known key; did you mean `listen`?\nTry: "), "{text}");

@@ -655,3 +655,49 @@ fn a_backup_is_saved_verified_and_restored() {
         assert!(said.contains(expected), "no {expected:?} in\n{said}");
     }
 }
+
+#[test]
+fn certificates_are_shown_brought_and_given_up() {
+    let node = Node::with_account();
+    let show = || json(&node, &["cert", "show"]);
+    assert_eq!(show()["browsers_see"], "cluster CA");
+    let file = |name: &str| node.dir.path().join(name).to_str().unwrap().to_owned();
+    let pem = super::fake::site_certificate("lm.example");
+    let (chain, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY").unwrap());
+    std::fs::write(file("both.pem"), &pem).unwrap();
+    std::fs::write(file("chain.pem"), chain).unwrap();
+    std::fs::write(file("key.pem"), key).unwrap();
+    std::fs::write(file("password"), "secret\n").unwrap();
+    let said = stderr(&node.run(&["cert", "import-browser", &file("chain.pem")]).code(1));
+    let expected = "Error: the certificate is not taken, and nothing has changed\nWhy: there is no private key; put it \
+                    into the file, or give its own file with --key\n";
+    assert_eq!(said, expected);
+    let password = ["--password-file", &file("password")];
+    let said = stderr(&node.run(&[&["cert", "import-browser", &file("password")][..], &password].concat()).code(1));
+    assert!(said.contains("neither PEM text with certificates nor PKCS#12"), "{said}");
+    assert!(stderr(&node.run(&["cert", "import-browser", &file("none")]).code(1)).contains("cannot be read"));
+    for args in [vec![file("both.pem")], vec![file("chain.pem"), "--key".into(), file("key.pem")]] {
+        let args: Vec<&str> = ["cert", "import-browser"].into_iter().chain(args.iter().map(String::as_str)).collect();
+        let said = table(&node, &args);
+        assert_eq!(said, "Browsers see the certificate of lm.example now, for lm.example.\n");
+    }
+    assert_eq!(
+        (&show()["browsers_see"], &show()["browser_names"]),
+        (&"imported, lm.example".into(), &"lm.example".into())
+    );
+    node.run(&["settings", "set", "host-common-name", "x.example"]).success();
+    let shown = node.run(&["cert", "show"]).success();
+    assert!(stderr(&shown).contains("does not cover x.example"), "{}", stderr(&shown));
+    assert!(stderr(&node.run(&["cert", "reset-browser"]).code(2)).contains("--yes"));
+    node.run(&["cert", "reset-browser", "--yes"]).success();
+    assert_eq!(show()["browsers_see"], "cluster CA");
+    let audit = stdout(&node.run(&["audit", "export"]).success());
+    for action in ["browser-certificate-import", "browser-certificate-reset"] {
+        assert!(audit.contains(action), "{audit}");
+    }
+    assert!(!audit.contains("PRIVATE KEY"));
+
+    assert!(stderr(&node.run(&["cert", "rotate-sealing-key"]).code(2)).contains("--yes"));
+    assert_eq!(table(&node, &["cert", "rotate-sealing-key", "--yes"]), "The new sealing key is in force.\n");
+    assert_eq!(node.cluster.calls.lock().last().map(String::as_str), Some("rotate-sealing-key"));
+}

@@ -60,6 +60,7 @@ fn issue(ca: &Authority, name: &str, purpose: Purpose) -> pki_tls::Identity {
         purpose,
         hosts: vec!["127.0.0.1".into()],
         uris: Vec::new(),
+        crl: None,
         serial: random::bytes(),
         not_before: Millis(now().0 - Millis::HOUR),
         not_after: now().plus(Millis::DAY),

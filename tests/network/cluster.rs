@@ -170,7 +170,7 @@ impl Cluster {
         let text = format!(
             "name = \"{node}\"\ndata_dir = \"{dir}/data\"\nrole = \"{role}\"\naddress = \"{address}\"\n\
              [raft]\nlisten = \"{private}:7441\"\n\
-             [admin]\nsocket = \"{dir}/admin.sock\"\n{lines}"
+             [admin]\nsocket = \"{dir}/admin.sock\"\n[https]\ncrl = \"[::]:80\"\n{lines}"
         );
         std::fs::write(self.folder(node).join("node.toml"), text).unwrap();
     }

@@ -45,7 +45,7 @@ async fn wrong_places_name_the_right_url() {
         }
     }
     let answer = client.send(Method::GET, "/crl/account-1.crl", Vec::new()).await;
-    expect(&answer, false, 404, "not-built", "not built yet");
+    expect(&answer, false, 404, "not-found", "no account here");
     assert_eq!(site.records(), before);
     node.stop().await;
 }

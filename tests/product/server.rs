@@ -10,7 +10,7 @@ use licraft::pki::random;
 use licraft::pki::seal::Sealer;
 use licraft::pki::tls::{Identity, ServerTls};
 use licraft::product::listener::{Limits, serve_tls};
-use licraft::product::{Clock, ProductContext, Serving, ServingGuard, router, token_hash};
+use licraft::product::{Clock, ProductContext, Routers, Serving, ServingGuard, router, routers, token_hash};
 use licraft::raft::{Ledger, ProposeError};
 use licraft::telemetry::Metrics;
 use std::collections::VecDeque;
@@ -195,6 +195,7 @@ impl Site {
                 purpose: Purpose::DocumentSigner,
                 hosts: Vec::new(),
                 uris: Vec::new(),
+                crl: None,
                 serial: random::bytes(),
                 not_before: Millis(now.0 - Millis::HOUR),
                 not_after: now.plus(3_650 * Millis::DAY),
@@ -241,18 +242,27 @@ impl Site {
     pub async fn serve_with(&self, limits: Limits) -> Node {
         let tls = ServerTls::new(&self.identity("127.0.0.1"), &[b"http/1.1"]).unwrap();
         let guard = Arc::new(Guard(Mutex::new(Serving::Active)));
-        let context = ProductContext {
-            ledger: self.ledger.clone(),
-            serving: guard.clone(),
-            sealer: self.sealer.clone(),
-            metrics: Arc::new(Metrics::default()),
-            clock: self.clock.clock(),
-        };
+        let context = self.context(guard.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(serve_tls(listener, tls.clone(), router(context), limits, shutdown.clone()));
         Node { port, tls, guard, shutdown, task, ca_pem: self.ca_pem() }
+    }
+
+    fn context(&self, serving: Arc<Guard>) -> ProductContext {
+        ProductContext {
+            ledger: self.ledger.clone(),
+            serving,
+            sealer: self.sealer.clone(),
+            metrics: Arc::new(Metrics::default()),
+            clock: self.clock.clock(),
+        }
+    }
+
+    /// Of a node that serves.
+    pub fn routers(&self) -> Routers {
+        routers(self.context(Arc::new(Guard(Mutex::new(Serving::Active)))))
     }
 
     pub fn ca_pem(&self) -> String {
@@ -268,6 +278,7 @@ impl Site {
             purpose: Purpose::Server,
             hosts: vec![host.into()],
             uris: Vec::new(),
+            crl: None,
             serial: random::bytes(),
             not_before: Millis(now.0 - Millis::HOUR),
             not_after: now.plus(90 * Millis::DAY),

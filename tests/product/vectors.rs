@@ -147,6 +147,7 @@ fn write_all() {
         purpose,
         hosts: Vec::new(),
         uris,
+        crl: None,
         serial: [serial; 16],
         not_before: Millis(NOW - 300_000),
         not_after: Millis(NOW + 365 * Millis::DAY),

@@ -53,6 +53,9 @@ struct AccountModel {
     /// Whether that is the account's last one, and whether central has answered such a one.
     closing: bool,
     closed: bool,
+    /// Whether central has certified it, and whether it is to do so again.
+    certified: bool,
+    certify: bool,
     due: Option<u64>,
     failed: bool,
     schedule: Schedule,
@@ -120,6 +123,16 @@ pub struct Auditor {
     /// The products' certificate: common name and request wanted, common name and end in force.
     wanted: Option<(String, Vec<u8>)>,
     current: Option<(String, u64)>,
+    /// Revoked certificates: account, when, why, and their end, by serial number.
+    revoked: BTreeMap<[u8; 16], (u64, u64, RevocationReason, u64)>,
+    /// Number and time of the revocation list, and the time of the one before.
+    list: (u64, u64, u64),
+    /// When the certificate for browsers ends.
+    browser: Option<u64>,
+    /// The sealing key in force and the one before, from the first change on.
+    sealing: Option<(SealingKeyId, Option<SealingKeyId>)>,
+    /// What is sealed under which key.
+    sealed: BTreeMap<SealedPlace, Sealed>,
 }
 
 impl Auditor {
@@ -305,7 +318,7 @@ impl Auditor {
         due.retain(|(day, _)| day * DAY <= self.expiry);
         due.sort();
         for (_, id) in due.into_iter().take(4) {
-            self.instances.remove(&id);
+            self.remove(id, RevocationReason::CessationOfOperation);
         }
     }
 
@@ -387,15 +400,22 @@ impl Auditor {
             Command::RequestAccount { name, smart_account, virtual_account, .. } => {
                 return self.request_account(name, smart_account, virtual_account);
             }
-            Command::ApproveAccount { account, .. } => {
+            Command::ApproveAccount { account, keys } => {
+                self.may_step(account.0, &[AccountStatus::Requested])?;
+                self.openable(&keys.ca_key)?;
+                self.openable(&keys.signer_key)?;
                 self.step(account.0, &[AccountStatus::Requested], AccountStatus::Approved)?;
+                self.sealed.insert(SealedPlace::AccountCa(*account), keys.ca_key.clone());
+                self.sealed.insert(SealedPlace::AccountSigner(*account), keys.signer_key.clone());
             }
             Command::RejectAccount { account, .. } => {
                 let from = [AccountStatus::Requested, AccountStatus::Approved];
                 self.step(account.0, &from, AccountStatus::Rejected)?;
+                self.unseal_account(*account);
             }
             Command::ActivateAccount { account, entitlements, .. } => {
                 self.step(account.0, &[AccountStatus::Approved], AccountStatus::Active)?;
+                self.accounts.get_mut(&account.0).unwrap().certified = true;
                 self.entitle(account.0, entitlements);
             }
             Command::DeactivateAccount { account, .. } => {
@@ -427,9 +447,10 @@ impl Auditor {
             Command::TransferLicense { license, from, to, quantity } => {
                 self.transfer(license.0, from.0, to.0, *quantity)?;
             }
-            Command::CreateToken { va, hash, expires_days, max_uses, export_controlled, .. } => {
+            Command::CreateToken { va, hash, sealed, expires_days, max_uses, export_controlled, .. } => {
                 let account = self.vas.get(&va.0).ok_or(Reason::NotFound)?.0;
                 self.active(account)?;
+                self.openable(sealed)?;
                 ensure((1..=365).contains(expires_days), Reason::Invalid)?;
                 ensure(self.tokens.values().all(|t| t.hash != *hash), Reason::Exists)?;
                 let expires = self.now + expires_days * DAY;
@@ -437,6 +458,7 @@ impl Auditor {
                 let token = TokenModel { va: va.0, hash: *hash, expires, max_uses, uses: 0, export, revoked: false };
                 let id = self.id();
                 self.tokens.insert(id, token);
+                self.sealed.insert(SealedPlace::Token(TokenId(id)), sealed.clone());
                 return Ok(Outcome::Created(id));
             }
             Command::RevokeToken { token } => self.tokens.get_mut(&token.0).ok_or(Reason::NotFound)?.revoked = true,
@@ -458,8 +480,38 @@ impl Auditor {
                 self.accounts.get_mut(&account.0).unwrap().failed = true;
             }
             Command::Register { .. } => return self.register(command),
-            Command::WantServerCertificate { names, csr, .. } => {
+            Command::WantServerCertificate { names, csr, key } => {
+                self.openable(key)?;
+                self.sealed.insert(SealedPlace::WantedCertificate, key.clone());
                 self.wanted = Some((names.common_name.clone(), csr.clone()));
+            }
+            Command::SetBrowserCertificate { certificate } => {
+                ensure(certificate.as_ref().is_none_or(|c| !c.key.0.is_empty()), Reason::Invalid)?;
+                certificate.iter().try_for_each(|c| self.openable(&c.key))?;
+                self.browser = certificate.as_ref().map(|c| c.not_after.0);
+                self.sealed.remove(&SealedPlace::BrowserCertificate);
+                self.sealed.extend(certificate.iter().map(|c| (SealedPlace::BrowserCertificate, c.key.clone())));
+            }
+            Command::WantAccountCertificate { account } => {
+                let account = self.accounts.get_mut(&account.0).ok_or(Reason::NotFound)?;
+                ensure(account.certified, Reason::State)?;
+                account.certify = true;
+            }
+            // The random steps bring another chain each time.
+            Command::CertifyAccount { account, ca_chain, .. } => {
+                ensure(!ca_chain.is_empty(), Reason::Invalid)?;
+                let account = self.accounts.get_mut(&account.0).ok_or(Reason::NotFound)?;
+                ensure(account.certified, Reason::State)?;
+                account.certify = false;
+            }
+            Command::BeginResealing { .. } | Command::Reseal { .. } | Command::EndResealing { .. } => {
+                self.change_sealing(command)?;
+            }
+            Command::IssueRevocationList { number } => {
+                ensure(*number <= self.list.0 + 1, Reason::Invalid)?;
+                if *number == self.list.0 + 1 {
+                    self.list = (*number, self.now, self.list.1);
+                }
             }
             // Of a server that was not restored; see `restore.rs` for one that was.
             Command::Readmit { account, .. } => {
@@ -470,7 +522,8 @@ impl Auditor {
                 return self.numbered(instance.0, *number, digest, action);
             }
             Command::RemoveInstance { instance } => {
-                self.instances.remove(&instance.0).ok_or(Reason::InstanceUnknown)?;
+                ensure(self.instances.contains_key(&instance.0), Reason::InstanceUnknown)?;
+                self.remove(instance.0, RevocationReason::PrivilegeWithdrawn);
             }
             Command::TransferInstance { instance, to } => {
                 let from = self.instances.get(&instance.0).ok_or(Reason::InstanceUnknown)?.va;
@@ -508,6 +561,8 @@ impl Auditor {
             default_va,
             seq: 0,
             sent: None,
+            certified: false,
+            certify: false,
             outstanding: None,
             closing: false,
             closed: false,
@@ -517,6 +572,11 @@ impl Auditor {
         };
         self.accounts.insert(id, account);
         Ok(Outcome::Created(id))
+    }
+
+    fn may_step(&self, account: u64, from: &[AccountStatus]) -> Result<(), Reason> {
+        let account = self.accounts.get(&account).ok_or(Reason::NotFound)?;
+        ensure(from.contains(&account.status), Reason::State)
     }
 
     fn step(&mut self, account: u64, from: &[AccountStatus], to: AccountStatus) -> Result<(), Reason> {
@@ -548,6 +608,7 @@ impl Auditor {
         self.licenses.retain(|_, l| l.0 != id);
         self.covers.retain(|l, _| self.licenses.contains_key(l));
         self.people.account_gone(id);
+        self.unseal_account(AccountId(id));
         self.accounts.remove(&id);
         Ok(())
     }
@@ -565,6 +626,8 @@ impl Auditor {
     fn forget_va(&mut self, va: u64) {
         self.vas.remove(&va);
         self.terms.retain(|k, _| k.0 != va);
+        let gone = self.tokens.iter().filter(|(_, t)| t.va == va).map(|(id, _)| SealedPlace::Token(TokenId(*id)));
+        gone.for_each(|place| drop(self.sealed.remove(&place)));
         self.tokens.retain(|_, t| t.va != va);
         self.people.va_gone(va);
     }
@@ -586,6 +649,49 @@ impl Auditor {
             }
         }
         self.terms.values_mut().for_each(|t| t.retain(|_, count| *count > 0));
+        Ok(())
+    }
+
+    // ---- sealed secrets ----
+
+    /// A secret under a key that is forgotten could not be opened.
+    fn openable(&self, secret: &Sealed) -> Result<(), Reason> {
+        let Some((key, previous)) = self.sealing else { return Ok(()) };
+        let id: SealingKeyId = secret.0[secret.0.len() - 8..].try_into().unwrap();
+        ensure(id == key || Some(id) == previous, Reason::State)
+    }
+
+    fn unseal_account(&mut self, account: AccountId) {
+        self.sealed.remove(&SealedPlace::AccountCa(account));
+        self.sealed.remove(&SealedPlace::AccountSigner(account));
+    }
+
+    fn change_sealing(&mut self, command: &Command) -> Result<(), Reason> {
+        match command {
+            Command::BeginResealing { key, previous } => match self.sealing {
+                Some((current, _)) if current == *key => return Ok(()),
+                Some((current, before)) if before.is_some() || current != *previous => return Err(Reason::State),
+                _ => {
+                    ensure(key != previous, Reason::Invalid)?;
+                    self.sealing = Some((*key, Some(*previous)));
+                }
+            },
+            Command::Reseal { secrets } => {
+                secrets.iter().try_for_each(|secret| self.openable(&secret.new))?;
+                for Resealed { place, old, new } in secrets {
+                    if let Some(kept) = self.sealed.get_mut(place).filter(|kept| *kept == old) {
+                        kept.clone_from(new);
+                    }
+                }
+            }
+            Command::EndResealing { key } => {
+                let (current, _) = self.sealing.filter(|(current, _)| current == key).ok_or(Reason::State)?;
+                let under = |secret: &Sealed| secret.0.ends_with(&current);
+                ensure(self.sealing == Some((*key, None)) || self.sealed.values().all(under), Reason::State)?;
+                self.sealing = Some((*key, None));
+            }
+            _ => unreachable!(),
+        }
         Ok(())
     }
 
@@ -631,6 +737,8 @@ impl Auditor {
     fn signed(&mut self, account: u64, signed: Option<&SignedCertificate>) {
         let (Some(sent), Some(signed)) = (self.accounts[&account].sent.clone(), signed) else { return };
         if let Some((name, _)) = self.wanted.take_if(|(_, csr)| *csr == sent) {
+            let key = self.sealed.remove(&SealedPlace::WantedCertificate).unwrap();
+            self.sealed.insert(SealedPlace::ServerCertificate, key);
             self.current = Some((name, signed.not_after.0));
         }
     }

@@ -50,6 +50,9 @@ impl Auditor {
                 server(AlertKind::CertificateExpiring);
             }
         }
+        if self.browser.is_some_and(|end| self.now + 30 * DAY >= end) {
+            keys.push(AlertKey { kind: AlertKind::CertificateExpiring, source: "browser certificate".into() });
+        }
         keys
     }
 
@@ -67,6 +70,7 @@ impl Auditor {
             same("synchronization", model.seq, account.sync.seq)?;
             same("due", model.due, account.sync.due.map(|d| d.0))?;
             same("schedule", model.schedule, account.sync.schedule)?;
+            same("certify", model.certify, account.sync.certify)?;
             let frozen = account.sync.outstanding.as_ref();
             let usage = |o: &SyncOutstanding| o.usage.iter().map(|(tag, n, net)| (tag.clone(), (*n, *net))).collect();
             let frozen = frozen.map(|o| (o.seq, usage(o), o.instances));
@@ -109,10 +113,32 @@ impl Auditor {
             let noted = (is(AlertKind::FailedToConnect), is(AlertKind::FailedToRenew));
             same("failures", self.failed(model), noted)?;
         }
+        same("browser certificate", self.browser, state.browser_certificate().map(|c| c.not_after.0))?;
+        same("sealing key", self.sealing, state.sealing().map(|s| (s.key, s.previous)))?;
+        let sealed = state.sealed().map(|(place, secret)| (place, secret.clone())).collect();
+        same("sealed secrets", self.sealed.clone(), sealed)?;
+        self.compare_revoked(state)?;
         self.compare_people(state)?;
         let mut alerts = self.own_alerts();
         alerts.extend(self.raised.keys().cloned());
         same("alerts", sorted(alerts), state.alerts().map(|a| a.key.clone()).collect())
+    }
+
+    /// On the list is what was revoked before it and had not ended, by the day, when the list before was issued.
+    fn compare_revoked(&self, state: &State) -> Result<(), String> {
+        let (number, issued, before) = self.list;
+        let list = state.revocation_list();
+        same("revocation list", self.list, (list.number, list.issued.0, list.before.0))?;
+        let listed = |(_, at, _, end): &(u64, u64, RevocationReason, u64)| {
+            number > 0 && *at < issued && end / DAY * DAY + DAY > before
+        };
+        for account in self.accounts.keys() {
+            let expected = self.revoked.iter().filter(|(_, revoked)| revoked.0 == *account && listed(revoked));
+            let expected: Vec<_> = expected.map(|(serial, (_, at, reason, _))| (*serial, *at, *reason)).collect();
+            let found = state.revoked(AccountId(*account)).map(|r| (r.serial, r.at.0, r.reason)).collect();
+            same("revoked certificates", expected, sorted(found))?;
+        }
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ impl Auditor {
         ensure(token.max_uses == 0 || token.uses < token.max_uses, Reason::TokenExhausted)?;
         ensure(plausible(certificate, self.now), Reason::Invalid)?;
         token.uses += 1;
-        known.map(|id| self.instances.remove(&id));
+        known.into_iter().for_each(|id| self.remove(id, RevocationReason::Superseded));
         let id = self.id();
         let instance = InstanceModel {
             va,
@@ -73,7 +73,7 @@ impl Auditor {
         let account = self.account_of(instance.va);
         let end = instance.certificate.not_after.0;
         if matches!(action, InstanceAction::Deregister) {
-            self.instances.remove(&id);
+            self.remove(id, RevocationReason::CessationOfOperation);
             return Ok(Outcome::Deregistered);
         }
         self.active(account)?;
@@ -85,7 +85,9 @@ impl Auditor {
             }
             InstanceAction::RenewCertificate { certificate } => {
                 ensure(plausible(certificate, self.now), Reason::Invalid)?;
-                self.instances.get_mut(&id).unwrap().certificate = certificate.clone();
+                let instance = self.instances.get_mut(&id).unwrap();
+                let old = std::mem::replace(&mut instance.certificate, certificate.clone());
+                self.revoke(account, &old, RevocationReason::Superseded);
             }
             InstanceAction::RenewAuthorization | InstanceAction::Deregister => {}
         }
@@ -95,6 +97,19 @@ impl Auditor {
             return Ok(Outcome::CertificateRenewed { instance: InstanceId(id) });
         }
         Ok(Outcome::Authorized(self.authorization(id)))
+    }
+
+    /// Takes an instance out; its certificate is revoked.
+    pub(super) fn remove(&mut self, id: u64, reason: RevocationReason) {
+        let Some(instance) = self.instances.remove(&id) else { return };
+        self.revoke(self.account_of(instance.va), &instance.certificate, reason);
+    }
+
+    fn revoke(&mut self, account: u64, certificate: &IdCertificate, reason: RevocationReason) {
+        let end = certificate.not_after.0;
+        if self.now < end {
+            self.revoked.insert(certificate.serial, (account, self.now, reason, end));
+        }
     }
 
     /// License names are shown as they are now, in repeated answers too.

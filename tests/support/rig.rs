@@ -98,6 +98,9 @@ impl Rig {
         if lends.flat_map(|va| self.state.pools(va.id)).any(|pool| pool.substitution < 0) {
             *self.seen.entry("substitution".into()).or_default() += 1;
         }
+        if self.state.accounts().any(|account| self.state.revoked(account.id).next().is_some()) {
+            *self.seen.entry("revoked".into()).or_default() += 1;
+        }
         for kind in self.state.alerts().map(|alert| alert.key.kind.title()).collect::<BTreeSet<_>>() {
             *self.seen.entry(kind.to_owned()).or_default() += 1;
         }
@@ -229,14 +232,13 @@ pub fn user(name: &str) -> User {
     User::new(name.to_owned(), Role::SystemAdministrator, "$argon2id$x".to_owned(), true)
 }
 
+/// A secret under the first sealing key.
+pub fn sealed(secret: u8) -> Sealed {
+    Sealed([&[secret][..], &[0; 8]].concat())
+}
+
 pub fn keys() -> AccountKeys {
-    AccountKeys {
-        ca_csr: vec![1; 8],
-        ca_key: Sealed(vec![2; 8]),
-        signer_key: Sealed(vec![3; 8]),
-        ca_chain: vec![],
-        signer_cert: vec![],
-    }
+    AccountKeys { ca_csr: vec![1; 8], ca_key: sealed(2), signer_key: sealed(3), ca_chain: vec![], signer_cert: vec![] }
 }
 
 pub fn activate(account: AccountId, entitlements: Vec<Entitlement>) -> Command {
@@ -249,7 +251,7 @@ pub fn complete(account: AccountId, seq: u64, entitlements: Vec<Entitlement>) ->
 }
 
 pub fn create_token(va: VirtualAccountId, hash: Digest32, expires_days: u64, max_uses: u64, export: bool) -> Command {
-    let (sealed, description, export_controlled) = (Sealed(vec![9; 16]), String::new(), export);
+    let (sealed, description, export_controlled) = (sealed(9), String::new(), export);
     Command::CreateToken { va, hash, sealed, description, expires_days, max_uses, export_controlled }
 }
 
@@ -294,7 +296,7 @@ pub fn lively() -> Rig {
     let license = rig.state.license_by_tag(account, TAGS[0]).unwrap().id;
     rig.run(Command::TransferLicense { license, from: default, to: second, quantity: 2 });
     let names = ServerNames { common_name: "a.example".into(), hosts: vec!["a.example".into()] };
-    rig.run(Command::WantServerCertificate { names, csr: vec![1], key: Sealed(vec![1]) });
+    rig.run(Command::WantServerCertificate { names, csr: vec![1], key: sealed(1) });
     rig.run(Command::BeginSync { account });
     let mut first = complete(account, 1, entitlements);
     if let Command::CompleteSync { signed, .. } = &mut first {

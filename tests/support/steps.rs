@@ -183,8 +183,16 @@ impl Rig {
                 let hours = if step.a.is_multiple_of(4) { 2 } else { 0 };
                 Command::AcceptClock { time: Millis(self.now + self.ahead + hours * Millis::HOUR) }
             }
-            1 if step.a.is_multiple_of(2) => Command::AcceptClock { time: Millis(self.now) },
-            1 => Command::PassTime,
+            1 => match step.a % 5 {
+                0 => Command::DigestMark { nonce: 1 },
+                1 => self.account_certificate(step),
+                2 => Command::AcceptClock { time: Millis(self.now) },
+                3 => Command::PassTime,
+                _ => {
+                    let number = self.state.revocation_list().number;
+                    Command::IssueRevocationList { number: number + step.b as u64 % 8 / 3 }
+                }
+            },
             2 => Command::RaiseIncarnation,
             3 => Command::RetireMember { node_id },
             4 | 5 => {
@@ -193,7 +201,8 @@ impl Rig {
                 let alert = Alert { key, severity, account, raised, due, message, action, acknowledged };
                 Command::RaiseAlert { alert }
             }
-            6 => Command::ClearAlert { key },
+            6 if step.a.is_multiple_of(3) => Command::ClearAlert { key },
+            6 => self.sealing_command(step),
             7 => {
                 let standing: Vec<_> = self.state.alerts().map(|a| a.key.clone()).collect();
                 Command::AcknowledgeAlert { key: pick(standing, step.a).unwrap_or(key) }
@@ -203,6 +212,7 @@ impl Rig {
                 let event = NewEvent { severity: Severity::Minor, account: None, kind, message: "x".into() };
                 Command::NoteEvent { event }
             }
+            10 if step.a.is_multiple_of(2) => self.some_browser_certificate(step),
             10 => Command::SetSettings {
                 settings: Settings {
                     licenses_expiring_days: step.b as u64 % 40 * (step.a as u64 % 3),
@@ -216,6 +226,78 @@ impl Rig {
                 let member = Member { node_id, name, public_address, cluster_address, witness, joined, retired };
                 Command::PutMember { member }
             }
+        }
+    }
+
+    /// Some end soon, some are none, some have no key.
+    fn some_browser_certificate(&self, step: &Step) -> Command {
+        let certificate = |key| BrowserCertificate {
+            common_name: "lm.example".into(),
+            hosts: vec!["lm.example".into()],
+            chain: vec![vec![1]],
+            key: Sealed(key),
+            not_after: self.state.now().plus(step.b as u64 * Millis::DAY),
+            imported: Millis(0),
+        };
+        let certificate = match step.b % 4 {
+            0 => None,
+            1 => Some(certificate(vec![])),
+            _ => Some(certificate(vec![1])),
+        };
+        Command::SetBrowserCertificate { certificate }
+    }
+
+    fn account_certificate(&mut self, step: &Step) -> Command {
+        let account = self.any_account(step.b);
+        match step.b % 2 {
+            0 => Command::WantAccountCertificate { account },
+            _ => {
+                let ca_chain = vec![self.fresh().to_be_bytes().to_vec(); step.b % 3];
+                Command::CertifyAccount { account, ca_chain, signer_cert: vec![8] }
+            }
+        }
+    }
+
+    /// Mostly the next step of a change of the sealing key.
+    fn sealing_command(&mut self, step: &Step) -> Command {
+        let next = |n: u64| n.to_be_bytes();
+        let Some(Sealing { key, previous, .. }) = self.state.sealing() else {
+            return Command::BeginResealing { key: next(self.fresh()), previous: next(0) };
+        };
+        let key = if step.b.is_multiple_of(9) { next(9) } else { key };
+        let left = self.state.sealed_before().take(5 + step.b);
+        let secrets: Vec<_> = left
+            .enumerate()
+            .map(|(n, (place, old))| {
+                let old = if n > 2 && step.b.is_multiple_of(5) { Sealed(vec![1]) } else { old.clone() };
+                Resealed { place, old, new: Sealed(key.to_vec()) }
+            })
+            .collect();
+        match previous {
+            Some(_) if !secrets.is_empty() && !step.b.is_multiple_of(7) => Command::Reseal { secrets },
+            Some(_) => Command::EndResealing { key },
+            None => Command::BeginResealing { key: next(self.fresh()), previous: key },
+        }
+    }
+
+    /// Secrets in commands are sealed under the key in force; now and then under one that is not.
+    fn seal(&self, step: &Step, command: &mut Command) {
+        let key = self.state.sealing().map_or([0; 8], |sealing| sealing.key);
+        let key = if step.b == 63 { [7; 8] } else { key };
+        let seal = |secret: &mut Sealed| {
+            if !secret.0.is_empty() {
+                secret.0 = [&secret.0[..1], &key].concat();
+            }
+        };
+        match command {
+            Command::ApproveAccount { keys, .. } => {
+                seal(&mut keys.ca_key);
+                seal(&mut keys.signer_key);
+            }
+            Command::CreateToken { sealed, .. } => seal(sealed),
+            Command::WantServerCertificate { key, .. } => seal(key),
+            Command::SetBrowserCertificate { certificate: Some(certificate) } => seal(&mut certificate.key),
+            _ => {}
         }
     }
 
@@ -285,6 +367,15 @@ impl Rig {
         }
     }
 
+    /// As a leader does with each request of a product: no serial number is given twice.
+    fn certify_anew(&mut self, command: &mut Command) {
+        if let Command::Register { certificate, .. }
+        | Command::Numbered { action: InstanceAction::RenewCertificate { certificate }, .. } = command
+        {
+            certificate.serial = u128::from(self.fresh()).to_be_bytes();
+        }
+    }
+
     pub fn step(&mut self, step: &Step) -> Result<(), String> {
         if step.restore {
             self.restore()?;
@@ -308,14 +399,16 @@ impl Rig {
         // Now and then the same request comes again, or its stamp is from a clock that is behind.
         if step.kind >= 95 && !self.past.is_empty() {
             let recent = &self.past[self.past.len().saturating_sub(6)..];
-            let (asked, request) = recent[step.a % recent.len()].clone();
+            let (asked, mut request) = recent[step.a % recent.len()].clone();
+            self.certify_anew(&mut request.command);
             let repeatable = request.id == 0 || self.now < asked + Millis::DAY;
             if repeatable {
                 *self.seen.entry("repeated".into()).or_default() += 1;
                 return self.apply(request, self.now).map(drop);
             }
         }
-        let command = self.command(step);
+        let mut command = self.command(step);
+        self.seal(step, &mut command);
         let product = matches!(command, Command::Numbered { .. } | Command::Register { .. });
         let id = if product || step.b.is_multiple_of(3) { 0 } else { u128::from(self.fresh()) };
         let at = if step.time == 0 { self.now - Millis::DAY } else { self.now };

@@ -1,6 +1,7 @@
 //! The cluster's verbs; answered by the node that is asked.
 
 use super::{Replies, backup, stream_work, users};
+use crate::admin::caller::Peer;
 use crate::admin::cluster::{Deploy, Initialize, Preflight, Promote, Provision, Switchover, Told};
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
@@ -212,6 +213,28 @@ impl cluster_server::Cluster for Service {
         Ok(Response::new(PreflightReply { checks: checks.into_iter().map(Into::into).collect() }))
     }
 
+    async fn take_sealing_key(
+        &self,
+        request: Request<TakeSealingKeyRequest>,
+    ) -> Result<Response<TakeSealingKeyReply>, Status> {
+        let from = request.extensions().get::<Peer>();
+        if !matches!(from, Some(Peer::Node { witness: false, .. })) {
+            let error = AdminError::new(Kind::Denied, "only a data node of the cluster may hand over a sealing key");
+            return Err(error.hint("run `licraft cert rotate-sealing-key` on the active node").into());
+        }
+        self.parts.cluster.take_sealing_key(&request.get_ref().key).await?;
+        Ok(Response::new(TakeSealingKeyReply {}))
+    }
+
+    async fn certify_node(&self, request: Request<CertifyNodeRequest>) -> Result<Response<CertifyNodeReply>, Status> {
+        let Some(Peer::Node { name, .. }) = request.extensions().get::<Peer>().cloned() else {
+            let error = AdminError::new(Kind::Denied, "only a node of the cluster may ask for this");
+            return Err(error.hint("nodes renew their certificates by themselves").into());
+        };
+        let certificate = self.parts.cluster.certify_node(&name, &request.get_ref().csr).await?;
+        Ok(Response::new(CertifyNodeReply { certificate: certificate.into() }))
+    }
+
     async fn history(&self, _: Request<HistoryRequest>) -> Result<Response<HistoryReply>, Status> {
         let state = self.state();
         let changes = state.role_changes().map(|change| RoleChange {
@@ -225,7 +248,7 @@ impl cluster_server::Cluster for Service {
 }
 
 /// A verb that tells steps only shows a check as one.
-fn step(told: Told) -> Step {
+pub(super) fn step(told: Told) -> Step {
     match told {
         Told::Step(text) => Step { text },
         Told::Check(check) => Step { text: format!("{}: {}", check.name, check.detail) },

@@ -9,9 +9,6 @@ use crate::pki::{random, seal::Sealer, sha256};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
-/// What a token's text is sealed for (the context of `pki::seal`).
-pub const TOKEN_CONTEXT: &str = "registration token";
-
 #[tonic::async_trait]
 impl tokens_server::Tokens for Service {
     async fn create(&self, request: Request<CreateTokenRequest>) -> Result<Response<CreateTokenReply>, Status> {
@@ -22,7 +19,7 @@ impl tokens_server::Tokens for Service {
         let command = Command::CreateToken {
             va,
             hash: sha256(text.as_bytes()),
-            sealed: sealer.seal(TOKEN_CONTEXT, text.as_bytes()),
+            sealed: sealer.seal(license::Token::CONTEXT, text.as_bytes()),
             description: asked.description,
             expires_days: if asked.expires_days == 0 { TOKEN_DAYS } else { asked.expires_days },
             max_uses: asked.max_uses,
@@ -75,7 +72,7 @@ impl tokens_server::Tokens for Service {
 }
 
 impl Service {
-    fn needed_sealer(&self) -> Result<Sealer, AdminError> {
+    pub(super) fn needed_sealer(&self) -> Result<Sealer, AdminError> {
         self.sealer().ok_or_else(|| {
             AdminError::new(Kind::State, "this node has no sealing key").hint("ask a data node of the cluster")
         })
@@ -88,7 +85,7 @@ fn reveal(sealer: &Sealer, token: &license::Token) -> Result<String, AdminError>
             .because(why)
             .hint("revoke it and create another")
     };
-    let text = sealer.open(TOKEN_CONTEXT, &token.sealed).map_err(|e| damaged(e.to_string()))?;
+    let text = sealer.open(license::Token::CONTEXT, &token.sealed).map_err(|e| damaged(e.to_string()))?;
     String::from_utf8(text.to_vec()).map_err(|e| damaged(e.to_string()))
 }
 

@@ -145,6 +145,9 @@ pub struct SyncRequest {
     /// The account ends with this: it is empty, and nothing follows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closing: bool,
+    /// PKCS#10 of the account CA, which is to be certified again before its certificate ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_csr: Option<Der>,
 }
 
 /// What products see of the server. The names count, not what the PKCS#10 request says.
@@ -188,6 +191,9 @@ pub struct SyncResponse {
     /// The certificate that was asked for, and the issuing CA's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate: Vec<Der>,
+    /// Account CA, issuing CA, vendor root, where that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ca_chain: Vec<Der>,
     /// Central's time, milliseconds.
     pub time: u64,
 }

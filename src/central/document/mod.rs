@@ -196,6 +196,7 @@ mod tests {
             usage: vec![TagUsage { tag: "BASE".into(), in_use: 3, substitution: 0 }],
             certificate: None,
             closing: false,
+            ca_csr: None,
         }
     }
 

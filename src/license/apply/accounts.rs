@@ -60,8 +60,8 @@ impl Apply<'_> {
     pub fn approve_account(&mut self, id: AccountId, keys: &AccountKeys) -> Done {
         self.require_status(id, &[AccountStatus::Requested], "approved")?;
         inputs::blob("certificate request", &keys.ca_csr)?;
-        inputs::blob("sealed account key", &keys.ca_key.0)?;
-        inputs::blob("sealed signer key", &keys.signer_key.0)?;
+        self.check_sealed("account key", &keys.ca_key)?;
+        self.check_sealed("signer key", &keys.signer_key)?;
         if !keys.ca_chain.is_empty() || !keys.signer_cert.is_empty() {
             return Err(refuse(Reason::Invalid, "Certificates come with the activation, not with the approval."));
         }

@@ -46,6 +46,15 @@ pub fn chain(certificates: &[Vec<u8>]) -> Result<(), Refusal> {
     certificates.iter().try_for_each(|c| blob("certificate", c))
 }
 
+pub fn browser_certificate(certificate: &BrowserCertificate) -> Result<(), Refusal> {
+    text("common name", &certificate.common_name, MAX_TEXT)?;
+    if certificate.hosts.len() > MAX_BROWSER_HOSTS {
+        return Err(invalid(format!("A certificate for browsers has at most {MAX_BROWSER_HOSTS} names.")));
+    }
+    certificate.hosts.iter().try_for_each(|host| text("host name", host, MAX_TEXT))?;
+    chain(&certificate.chain)
+}
+
 pub fn server_names(names: &ServerNames) -> Result<(), Refusal> {
     let ServerNames { common_name, hosts } = names;
     if hosts.len() > MAX_SERVER_HOSTS || !hosts.contains(common_name) || common_name.is_empty() {

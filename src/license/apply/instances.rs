@@ -5,7 +5,7 @@ use super::*;
 impl Apply<'_> {
     pub fn remove_instance(&mut self, id: InstanceId) -> Done {
         let account = self.known_instance(id)?;
-        if let Some(old) = self.release_instance(id) {
+        if let Some(old) = self.release_instance(id, RevocationReason::PrivilegeWithdrawn) {
             self.inform(account, "instance-removed", format!("{} (instance {id}) was removed.", old.name()));
         }
         Ok(Outcome::Done)
@@ -52,7 +52,7 @@ impl Apply<'_> {
                 break;
             }
             let Ok(account) = self.known_instance(id) else { break };
-            if let Some(old) = self.release_instance(id) {
+            if let Some(old) = self.release_instance(id, RevocationReason::CessationOfOperation) {
                 let message = format!("{} (instance {id}) was released after 180 days without contact.", old.name());
                 self.event(Severity::Minor, Some(account), "instance-lapsed", message);
             }
@@ -76,8 +76,8 @@ impl Apply<'_> {
         }
     }
 
-    /// Takes an instance out: its licenses are free at once. Returns what it was.
-    pub fn release_instance(&mut self, id: InstanceId) -> Option<Arc<Instance>> {
+    /// Takes an instance out: its licenses are free at once, its certificate is revoked. Returns what it was.
+    pub fn release_instance(&mut self, id: InstanceId, reason: RevocationReason) -> Option<Arc<Instance>> {
         let instance = self.state.instances.remove(&id)?;
         self.changes.insert(RecordKey::Instance(id));
         for (license, count) in instance.usage.iter() {
@@ -88,6 +88,7 @@ impl Apply<'_> {
         self.follow_faults(Some(&instance), None);
         self.change_va(instance.va, |va| va.instances -= 1);
         self.change_account(account, |a| a.instances -= 1);
+        self.revoke(account, &instance.certificate, reason);
         Some(instance)
     }
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod alerts;
+mod browser_certificate;
 mod cluster;
 mod inputs;
 mod instances;
@@ -11,6 +12,8 @@ mod pool_alerts;
 mod pools;
 mod register;
 mod restore;
+mod revocation;
+mod sealing;
 mod server_certificate;
 mod sync;
 mod time;
@@ -56,6 +59,7 @@ impl State {
         // After the command: a product heard of in time is not noted as failed nor released.
         apply.mark_instances();
         apply.lapse_instances();
+        apply.forget_revoked();
         apply.settle_pools();
         outcome
     }
@@ -136,6 +140,15 @@ impl Apply<'_> {
                 self.complete_sync(*account, *seq, entitlements, response, signed.as_ref())
             }
             Command::WantServerCertificate { names, csr, key } => self.want_server_certificate(names, csr, key),
+            Command::IssueRevocationList { number } => self.issue_revocation_list(*number),
+            Command::SetBrowserCertificate { certificate } => self.set_browser_certificate(certificate.as_ref()),
+            Command::WantAccountCertificate { account } => self.want_account_certificate(*account),
+            Command::CertifyAccount { account, ca_chain, signer_cert } => {
+                self.certify_account(*account, ca_chain, signer_cert)
+            }
+            Command::BeginResealing { key, previous } => self.begin_resealing(*key, *previous),
+            Command::Reseal { secrets } => self.reseal(secrets),
+            Command::EndResealing { key } => self.end_resealing(*key),
             Command::FailSync { account, seq, reason } => self.fail_sync(*account, *seq, reason),
             Command::Register { .. } => self.register(command),
             Command::Readmit { .. } => self.readmit(command),

@@ -98,9 +98,14 @@ impl Apply<'_> {
         LastAnswer::Authorized { uncovered, enforce_from }
     }
 
-    fn renew_certificate(&self, instance: &mut Instance, certificate: &IdCertificate) -> Result<LastAnswer, Refusal> {
-        self.may_ask(instance)?;
+    fn renew_certificate(
+        &mut self,
+        instance: &mut Instance,
+        certificate: &IdCertificate,
+    ) -> Result<LastAnswer, Refusal> {
+        let account = self.may_ask(instance)?;
         inputs::certificate(certificate, self.now)?;
+        self.revoke(account, &instance.certificate, RevocationReason::Superseded);
         instance.last_contact = self.now;
         instance.certificate = certificate.clone();
         Ok(LastAnswer::CertificateRenewed)
@@ -108,7 +113,7 @@ impl Apply<'_> {
 
     fn deregister(&mut self, id: InstanceId) -> Done {
         let account = self.known_instance(id)?;
-        if let Some(old) = self.release_instance(id) {
+        if let Some(old) = self.release_instance(id, RevocationReason::CessationOfOperation) {
             self.inform(account, "instance-deregistered", format!("{} (instance {id}) deregistered.", old.name()));
         }
         Ok(Outcome::Deregistered)

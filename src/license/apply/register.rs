@@ -30,7 +30,7 @@ impl Apply<'_> {
         if replaced.is_none() {
             self.check_room()?;
         }
-        if let Some(old) = replaced.and_then(|id| self.release_instance(id)) {
+        if let Some(old) = replaced.and_then(|id| self.release_instance(id, RevocationReason::Superseded)) {
             let message = format!("{} was registered again; its old instance {} was replaced.", old.name(), old.id);
             self.inform(account, "instance-replaced", message);
         }

@@ -19,6 +19,7 @@ impl State {
         if self.meta.lost_ids.len() > MAX_RESTORES_KEPT {
             self.meta.lost_ids.remove(0);
         }
+        self.revocation_list.number += RESTORED_LISTS;
         self.meta.last_batch = (term + RESTORED_TERMS, 0, 0);
         self.meta.incarnation = mark << RESTORE_MARK_SHIFT | incarnation & LIVES;
         let gone = [AlertKind::ClusterDegraded, AlertKind::WitnessLost, AlertKind::DiskSpace, AlertKind::ClockSkew];
@@ -94,6 +95,7 @@ mod tests {
         let (meta, before) = (restored.meta(), state.meta());
         assert_eq!((meta.now, &meta.server_uid), (Millis(100), &before.server_uid));
         assert_eq!(meta.last_id, before.last_id + RESTORED_IDS);
+        assert_eq!(restored.revocation_list().number, RESTORED_LISTS);
         assert_eq!(meta.incarnation, (MAX_RESTORE_MARK << 32) + 2);
         assert!(meta.incarnation < 1 << 53, "JSON holds it");
         assert!(!restored.clone().admit_batch((1_000_000, 1, 1), &mut Changes::new()), "the original's");

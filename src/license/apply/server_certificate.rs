@@ -11,7 +11,7 @@ impl Apply<'_> {
     pub fn want_server_certificate(&mut self, names: &ServerNames, csr: &[u8], key: &Sealed) -> Done {
         inputs::server_names(names)?;
         inputs::blob("certificate request", csr)?;
-        inputs::blob("key", &key.0)?;
+        self.check_sealed("key", key)?;
         let wanted = WantedCertificate { names: names.clone(), csr: csr.to_vec(), key: key.clone(), since: self.now };
         self.change_server_certificate(|certificate| certificate.wanted = Some(wanted));
         Ok(Outcome::Done)

@@ -73,8 +73,19 @@ impl Apply<'_> {
         let previous = account.sync.last_response;
         let wanted = self.state.server_certificate.wanted.as_ref().filter(|_| !closing);
         let server = wanted.map(|wanted| ServerRequest { names: wanted.names.clone(), csr: wanted.csr.clone() });
-        let outstanding =
-            SyncOutstanding { seq, begun, incarnation, incarnation_since, previous, usage, instances, server, closing };
+        let certify = self.account(id)?.sync.certify;
+        let outstanding = SyncOutstanding {
+            seq,
+            begun,
+            incarnation,
+            incarnation_since,
+            previous,
+            usage,
+            instances,
+            server,
+            closing,
+            certify,
+        };
         self.change_account(id, |account| {
             account.sync.seq = seq;
             account.sync.outstanding = Some(outstanding);
@@ -156,6 +167,43 @@ impl Apply<'_> {
         });
         self.inform(id, "sync-schedule", format!("The account synchronizes {schedule}."));
         Ok(Outcome::Done)
+    }
+
+    /// The next synchronization is to bring another certificate of the account CA.
+    pub fn want_account_certificate(&mut self, id: AccountId) -> Done {
+        self.certified(id)?;
+        self.change_account(id, |account| account.sync.certify = true);
+        Ok(Outcome::Done)
+    }
+
+    /// Takes new certificates of the account: of its signer, and perhaps of its CA. Their keys stay.
+    pub fn certify_account(&mut self, id: AccountId, ca_chain: &[Vec<u8>], signer_cert: &[u8]) -> Done {
+        inputs::chain(ca_chain)?;
+        inputs::blob("signer certificate", signer_cert)?;
+        if ca_chain.is_empty() {
+            return Err(refuse(Reason::Invalid, "The chain of the account CA is empty."));
+        }
+        let another = self.certified(id)?.ca_chain != ca_chain;
+        self.change_account(id, |account| {
+            if let Some(keys) = &mut account.keys {
+                keys.ca_chain = ca_chain.to_vec();
+                keys.signer_cert = signer_cert.to_vec();
+            }
+            account.sync.certify &= !another;
+        });
+        let what = if another { "its CA and of what signs its answers" } else { "what signs its answers" };
+        self.inform(id, "account-certified", format!("The account has new certificates of {what}."));
+        Ok(Outcome::Done)
+    }
+
+    /// The keys of an account that central has certified.
+    fn certified(&self, id: AccountId) -> Result<&AccountKeys, Refusal> {
+        let account = self.account(id)?;
+        let keys = account.keys.as_ref().filter(|keys| !keys.ca_chain.is_empty());
+        keys.ok_or_else(|| {
+            let message = format!("Account \"{}\" is {}; central has not certified it.", account.name, account.status);
+            refuse(Reason::State, message)
+        })
     }
 
     /// Accounts whose synchronization became overdue by now, some at a time.

@@ -32,6 +32,7 @@ impl Apply<'_> {
         self.cross_term_boundaries();
         self.mark_overdue();
         self.mark_expiring();
+        self.mark_browser_expiring();
     }
 
     /// Makes the wall clock's time state time.

@@ -11,7 +11,7 @@ impl Apply<'_> {
         let account = self.va(*va)?.account;
         self.active_account(account)?;
         inputs::text("description", description, MAX_TEXT)?;
-        inputs::blob("sealed token", &sealed.0)?;
+        self.check_sealed("token", sealed)?;
         if !(MIN_TOKEN_DAYS..=MAX_TOKEN_DAYS).contains(expires_days) || *max_uses > MAX_TOKEN_USES {
             let message =
                 format!("A token is valid for {MIN_TOKEN_DAYS} to {MAX_TOKEN_DAYS} days; max. uses 0 is no limit.");
