@@ -142,7 +142,7 @@ fn a_directory_outlives_many_that_go_and_another_history() {
     let mut state = rig.state.clone();
     let run = |state: &mut State, command: Command| {
         let request = Request { id: 0, actor: "test".into(), command };
-        let outcome = state.apply(Stamp { at: Millis(START) }, &request, &mut Changes::new());
+        let outcome = state.apply(Stamp::at(Millis(START)), &request, &mut Changes::new());
         assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
     };
     let mut directory = Directory::of(&Arc::new(state.clone()));

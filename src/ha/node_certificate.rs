@@ -214,7 +214,7 @@ mod tests {
         ];
         for command in commands {
             let request = Request { id: 0, actor: "test".into(), command };
-            state.apply(Stamp { at: START }, &request, &mut Changes::new());
+            state.apply(Stamp::at(START), &request, &mut Changes::new());
         }
         let key = SigningKey::generate(crate::pki::jws::Algorithm::Es256).unwrap();
         let request = ca::csr(&key, "whoever").unwrap();

@@ -528,7 +528,7 @@ mod tests {
             Command::SetBrowserCertificate { certificate: Some(certificate) },
         ] {
             let request = crate::license::Request { id: 0, actor: "test".into(), command };
-            let stamp = crate::license::Stamp { at: now };
+            let stamp = crate::license::Stamp::at(now);
             let outcome = state.apply(stamp, &request, &mut crate::license::Changes::new());
             assert_eq!(outcome, crate::license::Outcome::Done);
         }

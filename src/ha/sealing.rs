@@ -186,7 +186,7 @@ mod tests {
             }
             inner.1 -= 1;
             let request = Request { id: 0, actor: "test".into(), command };
-            let outcome = inner.0.apply(Stamp { at: Millis(1) }, &request, &mut Changes::new());
+            let outcome = inner.0.apply(Stamp::at(Millis(1)), &request, &mut Changes::new());
             assert_eq!(inner.0.check(), Vec::<String>::new());
             Ok(outcome)
         }

@@ -147,8 +147,11 @@ fn one(mut keys: Vec<Zeroizing<Vec<u8>>>) -> Result<Zeroizing<Vec<u8>>> {
     }
 }
 
+/// Certificates, and the private key (PKCS#8).
+type Contents = (Vec<Vec<u8>>, Zeroizing<Vec<u8>>);
+
 /// The certificates of such a file have no order: the one of the key comes first, then each one's issuer.
-fn pkcs12(file: &[u8], password: &str) -> Result<(Vec<Vec<u8>>, Zeroizing<Vec<u8>>)> {
+fn pkcs12(file: &[u8], password: &str) -> Result<Contents> {
     let archive = Pkcs12Archive::from_pkcs12(file, password).map_err(|error| match error {
         p12_keystore::error::Error::DerError(_) | p12_keystore::error::Error::InvalidVersion => {
             ImportError::Unreadable(error.to_string())

@@ -23,7 +23,8 @@ impl Service {
     pub(in crate::central) fn token(&self, secret: &str) -> Result<Option<TokenRecord>> {
         let hash = Digest::of(secret.as_bytes());
         let tokens = self.store.scan::<TokenRecord>(&["token"])?;
-        Ok(tokens.into_iter().filter(|token| bool::from(token.hash.0.ct_eq(&hash.0))).last())
+        let same = |token: &TokenRecord| bool::from(token.hash.0.ct_eq(&hash.0));
+        Ok(tokens.into_iter().fold(None, |found, token| if same(&token) { Some(token) } else { found }))
     }
 
     pub(super) fn create_user(

@@ -67,7 +67,7 @@ mod tests {
 
     fn apply<T>(state: &mut State, now: u64, act: impl FnOnce(&mut Apply<'_>) -> T) -> T {
         let (mut changes, now) = (Changes::new(), Millis(now));
-        act(&mut Apply { state, changes: &mut changes, actor: "test", now, unsettled: Vec::new() })
+        act(&mut Apply { state, changes: &mut changes, actor: "test", now, before: now, unsettled: Vec::new() })
     }
 
     fn revoke(state: &mut State, account: u64, serial: u128, not_after: u64) {
