@@ -132,7 +132,7 @@ impl Keys {
     /// When they would not.
     pub fn check(&self, now: Millis) -> Result<(), PkiError> {
         let above = [self.issuing.cert_der().to_vec()];
-        chain::verify(&self.signer_cert, &above, &[self.root.clone()], now, chain::Use::DocumentSigner)
+        chain::verify(&self.signer_cert, &above, std::slice::from_ref(&self.root), now, chain::Use::DocumentSigner)
     }
 
     /// Removes the private keys number `number`, which nothing needs any more; their certificates stay.
