@@ -77,7 +77,7 @@ struct InitArgs {
 
 /// Answer on-prem servers over HTTPS.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   licraft central serve --dir /var/lib/central --listen 0.0.0.0:9444 --host central.example.com")]
 struct ServeArgs {
     /// Address and port to listen on.
@@ -90,7 +90,7 @@ struct ServeArgs {
 
 /// Answer a request file by hand: the same bytes as over HTTPS.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   licraft central answer request.json response.json")]
 struct AnswerArgs {
     /// The file that the on-prem server exported.

@@ -211,6 +211,16 @@ fn the_audit_log_names_every_change_and_shows_when_it_was_altered() {
     drop(store);
     let error = central.refused(&["audit", "verify"]);
     assert!(error.starts_with("Error: the audit log does not hold at entry 2"), "{error}");
+    // Cut off at its end, with what is left in order.
+    let store = licraft::central::Store::open(&central.home).unwrap();
+    let mut batch = licraft::central::Batch::default();
+    batch.remove("audit\0000005");
+    entry.detail = "Example, Example/Default, Example/Lab".into();
+    batch.put(key, &entry);
+    store.commit(batch).unwrap();
+    drop(store);
+    let error = central.refused(&["audit", "verify"]);
+    assert!(error.starts_with("Error: the audit log does not hold at entry 5"), "{error}");
 }
 
 /// Whoever is on the socket is named too, and an answer given again is no change.

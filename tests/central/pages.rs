@@ -204,7 +204,7 @@ async fn an_uploaded_request_file_gets_the_response_file() {
     for (document, status, why) in [
         (&b"<b>no document</b>"[..], 400, "Not a licraft document"),
         (b"", 422, "No file was chosen"),
-        (&vec![b'x'; document::MAX_DOCUMENT_BYTES + 1][..], 413, "at most"),
+        (&vec![b'x'; document::MAX_DOCUMENT_BYTES + 1][..], 400, "at most"),
         (&vec![b'x'; document::MAX_DOCUMENT_BYTES + 100_000][..], 413, ""),
     ] {
         let page = ann.upload(document).await;

@@ -5,7 +5,6 @@ use crate::central::document::Digest;
 use crate::central::records::{Audit, Meta};
 use crate::central::refusal::Result;
 use crate::central::service::Service;
-use crate::central::store::StoreError;
 use crate::license::AuditEntry;
 
 /// Entries in one answer, some 300 KB.
@@ -36,20 +35,19 @@ impl Service {
         let before = (first <= 1).then_some((0, [0; 32]));
         let fault = AuditEntry::first_fault(&entries, before);
         // The chain's end is held apart, so that cutting the newest entries off shows as well.
-        let cut = || match entries.last() {
-            Some(newest) if newest.hash != meta.audit_head.0 => Some((newest.seq, "it is not the newest one")),
-            _ => None,
+        let cut = || match entries.last().map_or([0; 32], |newest| newest.hash) {
+            hash if hash == meta.audit_head.0 => None,
+            _ => Some((last, "it, or more of the newest entries, is missing")),
         };
         let (fault, why) = fault.or_else(cut).unwrap_or_default();
         Ok(AdminReply::AuditVerdict { first, last, head: meta.audit_head, fault, why: why.to_owned() })
     }
 
+    /// Those that are there: that one is missing shows in the chain.
     fn audit_entries(&self, first: u64, last: u64) -> Result<Vec<AuditEntry>> {
         let mut entries = Vec::new();
         for seq in first..=last {
-            let key = Audit::key(seq);
-            let missing = || StoreError::Damaged { key: key.replace('\0', "/"), why: "it is missing".into() };
-            entries.push(self.store.get(&key)?.ok_or_else(missing)?);
+            entries.extend(self.store.get(&Audit::key(seq))?);
         }
         Ok(entries)
     }

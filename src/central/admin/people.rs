@@ -19,12 +19,11 @@ impl Service {
         Ok(self.store.get(&UserRecord::key(name))?)
     }
 
-    /// The program with this secret. All of them are compared, whichever it is.
+    /// The program with this secret.
     pub(in crate::central) fn token(&self, secret: &str) -> Result<Option<TokenRecord>> {
         let hash = Digest::of(secret.as_bytes());
         let tokens = self.store.scan::<TokenRecord>(&["token"])?;
-        let same = |token: &TokenRecord| bool::from(token.hash.0.ct_eq(&hash.0));
-        Ok(tokens.into_iter().fold(None, |found, token| if same(&token) { Some(token) } else { found }))
+        Ok(tokens.into_iter().find(|token| token.hash.0.ct_eq(&hash.0).into()))
     }
 
     pub(super) fn create_user(

@@ -22,7 +22,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Make a smart account, or further virtual accounts in it.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central account create Example --virtual-account Default --virtual-account Lab")]
     Create {
         /// Name of the smart account.
@@ -32,7 +32,7 @@ enum Verb {
         virtual_accounts: Vec<String>,
     },
     /// List smart accounts, virtual accounts and what they purchased.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central account list -o json")]
     List,
     /// Give a smart account or a virtual account another name, while no on-prem account draws on it.

@@ -23,11 +23,11 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Show the one in force.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central issuing-ca show")]
     Show,
     /// Let a new one sign from now on. What the old one signed stays good: servers and products know the vendor root.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central issuing-ca rollover --root-key /media/safe/root-key.pem")]
     Rollover {
         /// File with the vendor root's private key. It is read by this command alone.

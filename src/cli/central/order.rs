@@ -61,7 +61,7 @@ enum BillingArg {
 
 /// What was purchased, changed and taken back.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   licraft central order list --smart-account Example")]
 pub struct Args {
     #[command(subcommand)]

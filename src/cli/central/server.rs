@@ -32,7 +32,7 @@ enum Verb {
     },
     /// Take back a server that was dropped after 90 days of silence; else let the copy of it that was refused last speak for
     /// it: every other copy is refused from then on.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central server readopt 6f1c…")]
     Readopt {
         /// Server uid, see `server list`.
@@ -41,7 +41,7 @@ enum Verb {
         yes: Yes,
     },
     /// Refuse a server from now on.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central server revoke 6f1c…")]
     Revoke {
         server: String,
@@ -49,7 +49,7 @@ enum Verb {
         yes: Yes,
     },
     /// Forget an account that its server can not close any more, so that its virtual account is free again.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central server release 6f1c… --account TEST")]
     Release {
         server: String,
@@ -60,7 +60,7 @@ enum Verb {
         yes: Yes,
     },
     /// Show what happened: registrations, refused copies, what operators did.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central server events")]
     Events,
 }

@@ -36,11 +36,11 @@ enum Verb {
         description: String,
     },
     /// List them, without their secrets.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central token list -o json")]
     List,
     /// Let a token open nothing any more.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central token revoke 5f0c… --yes")]
     Revoke {
         /// ID of the token, see `token list`.

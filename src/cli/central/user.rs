@@ -38,7 +38,7 @@ enum Verb {
         password: PasswordFile,
     },
     /// List them.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central user list -o json")]
     List,
     /// Set somebody's password; they are signed out everywhere.
@@ -51,7 +51,7 @@ enum Verb {
         password: PasswordFile,
     },
     /// Delete a user; they are signed out at once.
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   licraft central user delete ann --yes")]
     Delete {
         name: String,
