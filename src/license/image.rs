@@ -257,12 +257,12 @@ impl Index {
     }
     /// An instance goes on in the same virtual account.
     pub fn move_instance(&mut self, old: &Instance, new: &Instance) {
-        let days: [(fn(&Instance) -> u64, _); 2] =
-            [(Instance::lapse_day, &mut self.lapses), (Instance::certificate_day, &mut self.certificate_ends)];
-        for (day, set) in days {
-            if day(old) != day(new) {
-                set.remove(&(day(old), old.id));
-                set.insert((day(new), new.id));
+        let lapse = (old.lapse_day(), new.lapse_day(), &mut self.lapses);
+        let certificate = (old.certificate_day(), new.certificate_day(), &mut self.certificate_ends);
+        for (before, after, days) in [lapse, certificate] {
+            if before != after {
+                days.remove(&(before, old.id));
+                days.insert((after, new.id));
             }
         }
     }
