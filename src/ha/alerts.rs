@@ -162,3 +162,52 @@ fn alert(kind: AlertKind, name: &str, severity: Severity, message: String, actio
         acknowledged: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::license::{Changes, Outcome, Request, Role, Stamp, User};
+
+    fn apply(state: &mut State, command: Command) {
+        let request = Request { id: 0, actor: "test".into(), command };
+        assert_eq!(state.apply(Stamp::at(Millis(1)), &request, &mut Changes::new()), Outcome::Done);
+    }
+
+    #[test]
+    fn alerts_follow_what_is_seen_and_new_ones_only_when_it_lasts() {
+        let mut state = State::default();
+        let administrator = User::new("admin".into(), Role::SystemAdministrator, String::new(), true);
+        apply(&mut state, Command::Initialize { server_uid: "00ff".into(), administrator });
+        let wanted = |alerts: Vec<Alert>| alerts.into_iter().map(|alert| (alert.key.clone(), alert)).collect();
+        let off = wanted(vec![degraded("b"), witness_lost("w"), disk("b", 200 * MIB)]);
+        assert_eq!(changes(&state, &off, |_| false), [], "a restart is no alert");
+        let raised = changes(&state, &off, |_| true);
+        assert_eq!(raised.len(), 3);
+        raised.into_iter().for_each(|command| apply(&mut state, command));
+        assert_eq!(changes(&state, &off, |_| true), [], "they stand");
+
+        // A little less room is no news; much less is, at once.
+        let less = |mib| wanted(vec![degraded("b"), disk("b", mib * MIB)]);
+        let gone = Command::ClearAlert { key: witness_lost("w").key };
+        assert_eq!(changes(&state, &less(193), |_| false), std::slice::from_ref(&gone));
+        let alert = disk("b", 100 * MIB);
+        assert_eq!(alert.message, "Less than 128 MiB are free on the data disk of b.");
+        assert_eq!(changes(&state, &less(100), |_| false), [Command::RaiseAlert { alert }, gone]);
+        for command in changes(&state, &BTreeMap::new(), |_| true) {
+            apply(&mut state, command);
+        }
+        assert_eq!((state.alerts().count(), state.past_alerts(0).count()), (0, 3));
+    }
+
+    #[test]
+    fn what_the_state_tells_itself_is_left_alone() {
+        let mut state = State::default();
+        let administrator = User::new("admin".into(), Role::SystemAdministrator, String::new(), true);
+        apply(&mut state, Command::Initialize { server_uid: "00ff".into(), administrator });
+        let request = Request { id: 0, actor: "test".into(), command: Command::PassTime };
+        let stamp = Stamp { at: Millis(1), wall: Millis(Millis::DAY) };
+        state.apply(stamp, &request, &mut Changes::new());
+        assert_eq!(state.alerts().count(), 1);
+        assert_eq!(changes(&state, &BTreeMap::new(), |_| true), []);
+    }
+}

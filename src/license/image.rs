@@ -275,11 +275,11 @@ impl Index {
     /// An instance goes on in the same virtual account.
     pub fn move_instance(&mut self, old: &Instance, new: &Instance) {
         let lapse = (old.lapse_day(), new.lapse_day(), &mut self.lapses);
-        for (before, after, set) in [lapse, (old.certificate_day(), new.certificate_day(), &mut self.certificate_ends)]
-        {
+        let certificate = (old.certificate_day(), new.certificate_day(), &mut self.certificate_ends);
+        for (before, after, days) in [lapse, certificate] {
             if before != after {
-                set.remove(&(before, old.id));
-                set.insert((after, new.id));
+                days.remove(&(before, old.id));
+                days.insert((after, new.id));
             }
         }
     }

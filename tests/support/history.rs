@@ -62,7 +62,11 @@ pub struct Told {
 pub fn check_linearizable(sim: &Sim, told: &[Told]) {
     let requests = requests(sim);
     let (mut state, mut auditor, mut first) = (State::default(), Auditor::default(), BTreeMap::new());
-    for (position, (stamp, request)) in requests.iter().enumerate() {
+    let mut leader = 0;
+    for (position, (term, stamp, request)) in requests.iter().enumerate() {
+        if std::mem::replace(&mut leader, *term) != *term {
+            auditor.new_leader();
+        }
         let outcome = state.apply(*stamp, request, &mut Changes::new());
         auditor.observe(*stamp, request, &outcome).unwrap();
         if request.id != 0 {
@@ -90,8 +94,8 @@ pub fn check_linearizable(sim: &Sim, told: &[Told]) {
     }
 }
 
-/// All commands in the order of the log, with their stamps.
-fn requests(sim: &Sim) -> Vec<(Stamp, Request)> {
+/// All commands in the order of the log, with the terms of their leaders and their stamps.
+fn requests(sim: &Sim) -> Vec<(u64, Stamp, Request)> {
     let log = sim.nodes.values().next().unwrap().entries();
     assert_eq!(log.first().map(|e| e.log_id.index), Some(0), "the log does not reach back to its beginning");
     let open = |entry: Entry| match entry.payload {
@@ -100,7 +104,7 @@ fn requests(sim: &Sim) -> Vec<(Stamp, Request)> {
         }
         _ => None,
     };
-    log.into_iter().filter_map(open).flat_map(|b| b.requests.into_iter().map(move |r| (b.stamp, r))).collect()
+    log.into_iter().filter_map(open).flat_map(|b| b.requests.into_iter().map(move |r| (b.term, b.stamp, r))).collect()
 }
 
 /// One account with one license and a token for [`TOKEN_USES`] registrations.
