@@ -40,6 +40,8 @@ struct Memory {
     after: bool,
     /// How far its clock is ahead, in milliseconds.
     ahead: Arc<AtomicU64>,
+    /// What each synchronization that was begun has frozen.
+    begun: Arc<parking_lot::Mutex<Vec<(AccountId, SyncOutstanding)>>>,
 }
 
 impl Memory {
@@ -48,8 +50,8 @@ impl Memory {
     }
 
     fn with(state: State) -> Arc<Self> {
-        let (fuse, ahead) = (AtomicI64::new(-1), Arc::default());
-        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse, after: false, ahead })
+        let (fuse, ahead, begun) = (AtomicI64::new(-1), Arc::default(), Arc::default());
+        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse, after: false, ahead, begun })
     }
 
     fn clock(&self) -> Clock {
@@ -60,8 +62,8 @@ impl Memory {
     /// The same cluster seen by a node that dies at its `nth` proposal.
     fn dying(&self, nth: i64, after: bool) -> Arc<Self> {
         let state = self.state.read().clone();
-        let fuse = AtomicI64::new(nth);
-        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse, after, ahead: self.ahead.clone() })
+        let (fuse, ahead, begun) = (AtomicI64::new(nth), self.ahead.clone(), self.begun.clone());
+        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse, after, ahead, begun })
     }
 
     fn apply(&self, request_id: u128, actor: &str, command: Command) -> Outcome {
@@ -70,6 +72,10 @@ impl Memory {
         let stamp = Stamp { at: (self.clock())() };
         let request = Request { id: request_id, actor: actor.to_owned(), command };
         let outcome = next.apply(stamp, &request, &mut Changes::new());
+        if let (Command::BeginSync { account }, Outcome::SyncBegun { .. }) = (&request.command, &outcome) {
+            let frozen = next.account(*account).and_then(|a| a.sync.outstanding.clone());
+            self.begun.lock().extend(frozen.map(|frozen| (*account, frozen)));
+        }
         *state = Arc::new(next);
         outcome
     }
