@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-const STEPS: usize = 120;
+const STEPS: usize = 240;
 const ACCOUNTS: [&str; 3] = ["TEST", "SECOND", "THIRD"];
 
 /// What the way to central does with a connection.
@@ -22,8 +22,8 @@ enum Way {
     OneWay,
 }
 
-/// More bytes than a TLS handshake of the client has, fewer than any document: with them the request is on its way.
-const HANDSHAKE: usize = 1_500;
+/// More bytes than a TLS handshake of the client has, fewer than that and a document: with them the request is on its way.
+const HANDSHAKE: usize = 900;
 
 /// A relay before central. It cuts connections as told; gives its address.
 async fn relay(central: watch::Receiver<String>, way: watch::Receiver<Way>) -> String {
