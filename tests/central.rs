@@ -55,6 +55,8 @@ struct Memory {
     ahead: Arc<AtomicU64>,
     /// How far state time is behind its clock, which is in doubt then.
     behind: AtomicU64,
+    /// What each synchronization that was begun has frozen.
+    begun: Arc<parking_lot::Mutex<Vec<(AccountId, SyncOutstanding)>>>,
 }
 
 impl Memory {
@@ -63,8 +65,9 @@ impl Memory {
     }
 
     fn with(state: State) -> Arc<Self> {
-        let (fuse, ahead, behind) = (AtomicI64::new(-1), Arc::default(), AtomicU64::new(0));
-        Arc::new(Self { state: parking_lot::RwLock::new(Arc::new(state)), fuse, after: false, ahead, behind })
+        let (fuse, ahead, begun) = (AtomicI64::new(-1), Arc::default(), Arc::default());
+        let (state, behind) = (parking_lot::RwLock::new(Arc::new(state)), AtomicU64::new(0));
+        Arc::new(Self { state, fuse, after: false, ahead, behind, begun })
     }
 
     fn clock(&self) -> Clock {
@@ -75,8 +78,9 @@ impl Memory {
     /// The same cluster seen by a node that dies at its `nth` proposal.
     fn dying(&self, nth: i64, after: bool) -> Arc<Self> {
         let state = self.state.read().clone();
-        let (fuse, ahead, behind) = (AtomicI64::new(nth), self.ahead.clone(), AtomicU64::new(0));
-        Arc::new(Self { state: parking_lot::RwLock::new(state), fuse, after, ahead, behind })
+        let (fuse, ahead, begun) = (AtomicI64::new(nth), self.ahead.clone(), self.begun.clone());
+        let (state, behind) = (parking_lot::RwLock::new(state), AtomicU64::new(0));
+        Arc::new(Self { state, fuse, after, ahead, behind, begun })
     }
 
     fn apply(&self, request_id: u128, actor: &str, command: Command) -> Outcome {
@@ -86,6 +90,10 @@ impl Memory {
         let stamp = Stamp { at: Millis(wall.0 - self.behind.load(Ordering::SeqCst)), wall };
         let request = Request { id: request_id, actor: actor.to_owned(), command };
         let outcome = next.apply(stamp, &request, &mut Changes::new());
+        if let (Command::BeginSync { account }, Outcome::SyncBegun { .. }) = (&request.command, &outcome) {
+            let frozen = next.account(*account).and_then(|a| a.sync.outstanding.clone());
+            self.begun.lock().extend(frozen.map(|frozen| (*account, frozen)));
+        }
         *state = Arc::new(next);
         outcome
     }

@@ -1,20 +1,24 @@
 //! Measurements of the whole: `cargo bench --bench cluster`, or with names of parts: `-- proposer https`.
 //!
-//! Parts: `disk`, `proposer`, `https`, `failover`, `trap`, `quiet`, `scale`, `postgres`, `etcd`. `--quick` makes few and short
-//! runs, to see that it works. Nothing here fails for being slow.
+//! Parts: `disk`, `proposer`, `https`, `failover`, `trap`, `quiet`, `scale`, `licensing`, `postgres`, `etcd`. `--quick` makes
+//! few and short runs, to see that it works. Nothing here fails for being slow.
 
 mod disk;
 mod etcd;
+mod flood;
+mod licensing;
 mod newcomer;
 mod postgres;
 mod proposer;
 mod report;
+mod rest;
 mod system;
 
 use anyhow::Result;
 use std::time::Duration;
 
-const PARTS: [&str; 9] = ["disk", "proposer", "https", "failover", "trap", "quiet", "scale", "postgres", "etcd"];
+const PARTS: [&str; 10] =
+    ["disk", "proposer", "https", "failover", "trap", "quiet", "scale", "licensing", "postgres", "etcd"];
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,6 +48,10 @@ fn main() -> Result<()> {
     }
     if ["https", "failover", "trap", "quiet", "scale"].iter().any(|p| wanted(p)) {
         whole_system(&wanted, quick, runs, time)?;
+    }
+    if wanted("licensing") {
+        // A system of its own: the parts before leave products behind.
+        report::print("Licensing at full size", &licensing::measure(&mut system::System::build()?, quick)?);
     }
     if wanted("postgres") {
         match postgres::measure(runs, time)? {

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 const LICRAFT: &str = env!("CARGO_BIN_EXE_licraft");
 const BASE: u16 = 23_000;
 const VIP: &str = "127.0.0.12";
+const CENTRAL: &str = "127.0.0.20";
 const NODES: [(&str, &str); 3] =
     [("primary-node", "127.0.0.5"), ("secondary-node", "127.0.0.10"), ("witness", "127.0.0.15")];
+/// Ticks a second of the times in `/proc` (USER_HZ), the same on all that we build for.
+const TICKS: f64 = 100.0;
 /// Everything a step waits for comes within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,7 +36,7 @@ impl Drop for System {
 }
 
 impl System {
-    /// Builds it, and starts central and all nodes.
+    /// Builds it, and starts all nodes.
     pub fn build() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("licraft-bench").tempdir()?;
         let demo = dir.path().join("demo");
@@ -54,20 +57,43 @@ impl System {
         Ok(system)
     }
 
-    fn demo(&self) -> PathBuf {
+    pub fn demo(&self) -> PathBuf {
         self.dir.path().join("demo")
     }
 
     fn start(&mut self, name: &str) -> Result<()> {
         let config = self.demo().join(name).join("node.toml");
-        let child = Command::new(LICRAFT)
-            .args(["node", "--config"])
-            .arg(config)
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(self.demo().join(format!("{name}.bench.log")))?)
-            .spawn()?;
+        let mut command = Command::new(LICRAFT);
+        command.args(["node", "--config"]).arg(config);
+        self.spawn(name, command)
+    }
+
+    /// Starts the vendor's central, which the demo left stopped.
+    pub fn start_central(&mut self) -> Result<()> {
+        let mut command = Command::new(LICRAFT);
+        command.args(["central", "serve", "--listen", &format!("{CENTRAL}:{}", BASE + 5), "--dir"]);
+        command.arg(self.demo().join("central"));
+        self.spawn("central", command)
+    }
+
+    fn spawn(&mut self, name: &str, mut command: Command) -> Result<()> {
+        let log = std::fs::File::create(self.demo().join(format!("{name}.bench.log")))?;
+        let child = command.stdout(Stdio::null()).stderr(log).spawn()?;
         self.processes.push((name.to_owned(), child));
         Ok(())
+    }
+
+    /// Kills all nodes at once and starts them; how long until one serves.
+    pub fn restart(&mut self) -> Result<Duration> {
+        for (name, _) in NODES {
+            self.kill(name)?;
+        }
+        let began = Instant::now();
+        for (name, _) in NODES {
+            self.start(name)?;
+        }
+        self.active()?;
+        Ok(began.elapsed())
     }
 
     /// Kills a node with its supervisor, as if its host were lost: nobody tells the others.
@@ -84,7 +110,7 @@ impl System {
     }
 
     /// The process that does the work.
-    fn pid(&self, name: &str) -> Result<u32> {
+    pub fn pid(&self, name: &str) -> Result<u32> {
         let child = self.processes.iter().find(|(n, _)| n == name).context("it does not run")?.1.id();
         Ok(node_process(child).unwrap_or(child))
     }
@@ -109,14 +135,14 @@ impl System {
         }
     }
 
-    fn active(&self) -> Result<String> {
+    pub fn active(&self) -> Result<String> {
         self.until("an active node", |s| {
             let holder = |(name, _): &(&str, &str)| s.status(name)?["vip"]["holder"].as_str().map(str::to_owned);
             NODES.iter().take(2).find_map(holder)
         })
     }
 
-    fn normal(&self) -> Result<()> {
+    pub fn normal(&self) -> Result<()> {
         self.until("a normal cluster", |s| {
             let normal = |(name, _): &(&str, &str)| s.status(name).filter(|status| status["cluster"] == "normal");
             NODES.iter().take(2).all(|node| normal(node).is_some()).then_some(())
@@ -124,9 +150,14 @@ impl System {
     }
 
     fn simulate(&self, args: &[&str]) -> Result<Child> {
-        let url = format!("https://{VIP}:{}/SmartTransport", BASE + 1);
+        self.simulate_with(&self.token, &["BASE=1".to_owned()], args)
+    }
+
+    /// Load of products that register with `token` and use `licenses` (`TAG=COUNT`).
+    pub fn simulate_with(&self, token: &str, licenses: &[String], args: &[&str]) -> Result<Child> {
         let child = Command::new(LICRAFT)
-            .args(["agent", "simulate", "-o", "json", "--url", &url, "--token", &self.token, "--license", "BASE=1"])
+            .args(["agent", "simulate", "-o", "json", "--url", &self.product_url(), "--token", token])
+            .args(licenses.iter().flat_map(|license| ["--license", license]))
             .arg("--ca")
             .arg(self.demo().join("ca.pem"))
             .arg("--root")
@@ -137,9 +168,43 @@ impl System {
             .spawn()?;
         Ok(child)
     }
+
+    pub fn product_url(&self) -> String {
+        format!("https://{VIP}:{}/SmartTransport", BASE + 1)
+    }
+
+    /// The products' port of the data node that is not `active`, on its own address.
+    pub fn standby_url(&self, active: &str) -> Result<String> {
+        let other = NODES.iter().take(2).find(|(name, _)| *name != active).context("no standby")?;
+        Ok(format!("https://{}:{}/SmartTransport", other.1, BASE + 1))
+    }
+
+    pub fn pages_url(&self) -> String {
+        format!("https://{VIP}:{BASE}")
+    }
+
+    pub fn metrics_url(&self, name: &str) -> Result<String> {
+        let node = NODES.iter().find(|(known, _)| *known == name).context("no such node")?;
+        Ok(format!("http://{}:{}/metrics", node.1, BASE + 4))
+    }
+
+    /// What an operator's command prints, run on the active node.
+    pub fn run(&self, args: &[&str]) -> Result<Vec<u8>> {
+        let socket = self.demo().join(self.active()?).join("admin.sock");
+        let output = Command::new(LICRAFT).arg("--socket").arg(socket).args(args).output()?;
+        if !output.status.success() {
+            bail!("licraft {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(output.stdout)
+    }
+
+    /// Resident memory of a node's process in MB (10^6 bytes).
+    pub fn rss(&self, name: &str) -> Result<f64> {
+        rss(self.pid(name)?)
+    }
 }
 
-fn report(child: Child) -> Result<Value> {
+pub fn report(child: Child) -> Result<Value> {
     let output = child.wait_with_output()?;
     if !output.status.success() {
         bail!("the load failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -147,7 +212,7 @@ fn report(child: Child) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn number(report: &Value, member: &str) -> Result<f64> {
+pub fn number(report: &Value, member: &str) -> Result<f64> {
     report[member].as_f64().with_context(|| format!("the load's report has no {member}"))
 }
 
@@ -258,21 +323,23 @@ pub fn scale(system: &mut System, instances: usize) -> Result<Vec<Row>> {
     for (name, _) in &NODES[..2] {
         rows.push(one(&format!("memory of {name} (RSS)"), "MB", rss(system.pid(name)?)?, Some("≤ 200")));
     }
-    // All nodes stop; then the cluster is as quick as its slowest start.
-    for (name, _) in NODES {
-        system.kill(name)?;
-    }
-    let began = Instant::now();
-    for (name, _) in NODES {
-        system.start(name)?;
-    }
-    system.active()?;
-    rows.push(one("restart of all nodes to serving", "ms", began.elapsed().as_secs_f64() * 1e3, Some("≤ 2,000")));
+    // The cluster is as quick as its slowest start.
+    let took = system.restart()?;
+    rows.push(one("restart of all nodes to serving", "ms", took.as_secs_f64() * 1e3, Some("≤ 2,000")));
     system.normal()?;
     for (name, _) in &NODES[..2] {
         rows.push(one(&format!("memory of {name} after the restart"), "MB", rss(system.pid(name)?)?, Some("≤ 200")));
     }
     Ok(rows)
+}
+
+/// Processor time that a process has used, in user and kernel mode.
+pub fn processor_seconds(pid: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat"))?;
+    // The name in parentheses may hold anything; utime and stime are the 12th and 13th field after it.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |n: usize| fields.get(n).and_then(|text| text.parse::<f64>().ok()).context("no processor time");
+    Ok((ticks(11)? + ticks(12)?) / TICKS)
 }
 
 /// Resident memory in MB (10^6 bytes).

@@ -130,6 +130,32 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     node.stop().await;
 }
 
+/// Strangers with a certificate in place of a token: paid for before anything of it is checked.
+#[tokio::test]
+async fn certificates_of_strangers_are_limited_before_they_are_looked_at() {
+    let site = Site::new();
+    let node = site.serve().await;
+    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let mut payload = register(&key, "SN1");
+    payload.as_object_mut().unwrap().remove("token");
+    payload["certificate"] = "MAA=".into();
+    let client = Client::new(&node);
+    let mut limited = None;
+    for _ in 0..1_000 {
+        let answer = client.unchecked(&key, None, &payload).await;
+        if answer.status == 429 {
+            limited = Some(answer);
+            break;
+        }
+        assert_eq!(answer.code(), "instance-unknown", "{answer:?}");
+    }
+    let limited = limited.expect("a flood is not limited");
+    assert!(limited.headers.contains_key("retry-after") && !limited.detail().contains("the last one"), "{limited:?}");
+    let other = Client::from_source(&node, "127.0.0.2".parse().unwrap());
+    assert_eq!(other.unchecked(&key, None, &payload).await.code(), "instance-unknown");
+    node.stop().await;
+}
+
 /// Whoever is idle does not keep a place that others wait for.
 #[tokio::test]
 async fn where_places_are_scarce_a_connection_ends_with_its_answer() {

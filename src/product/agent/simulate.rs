@@ -349,7 +349,7 @@ impl Worker {
         // A connection whose request failed is not used again.
         let done = tokio::time::timeout(shared.load.timeout, attempt).await;
         let (open, reply) = done.map_err(|_| "no answer in time".to_owned())??;
-        self.connection = Some(open);
+        self.connection = Some(open).filter(|_| !reply.last);
         Ok(reply)
     }
 

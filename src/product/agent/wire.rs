@@ -2,7 +2,7 @@
 
 use crate::product::message::JOSE_JSON;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -57,6 +57,8 @@ impl Drop for Connection {
 pub(super) struct Reply {
     pub status: u16,
     pub signed: bool,
+    /// The server closes the connection.
+    pub last: bool,
     pub body: Bytes,
 }
 
@@ -81,8 +83,9 @@ impl Connection {
         self.sender.ready().await.map_err(|e| format!("HTTP: {e}"))?;
         let response = self.sender.send_request(request).await.map_err(|e| format!("HTTP: {e}"))?;
         let status = response.status().as_u16();
-        let signed = response.headers().get(CONTENT_TYPE).is_some_and(|t| t == JOSE_JSON);
+        let says = |name, value: &str| response.headers().get(name).is_some_and(|t| t == value);
+        let (signed, last) = (says(CONTENT_TYPE, JOSE_JSON), says(CONNECTION, "close"));
         let body = response.into_body().collect().await.map_err(|e| format!("HTTP: {e}"))?.to_bytes();
-        Ok(Reply { status, signed, body })
+        Ok(Reply { status, signed, last, body })
     }
 }
