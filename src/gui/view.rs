@@ -2,7 +2,7 @@
 
 use super::assets::Assets;
 use crate::admin::rfc3339;
-use crate::license::{AlertKind, Millis, Severity, State, User};
+use crate::license::{AccountId, Action, Alert, Millis, Place, Severity, State, User, VirtualAccountId};
 use askama::Template;
 use askama::filters::HtmlSafe;
 use axum::response::{Html, IntoResponse, Response};
@@ -23,6 +23,40 @@ impl Viewer {
     /// Whether everything waits until the own password is set; on a retired node none can be.
     pub const fn must_change(&self) -> bool {
         self.user.must_change && !self.retired
+    }
+
+    fn sees(&self, place: Place, state: &State) -> bool {
+        self.user.may(Action::Look, place, state)
+    }
+
+    /// Whether this person may look at the server as a whole.
+    pub fn sees_server(&self, state: &State) -> bool {
+        self.sees(Place::Server, state)
+    }
+
+    pub fn sees_virtual_account(&self, id: VirtualAccountId, state: &State) -> bool {
+        self.sees(Place::VirtualAccount(id), state)
+    }
+
+    /// An account of which one virtual account is seen is seen too.
+    pub fn sees_account(&self, id: AccountId, state: &State) -> bool {
+        self.sees(Place::Account(id), state)
+            || state.virtual_accounts(id).any(|va| self.sees_virtual_account(va.id, state))
+    }
+
+    /// What is about an account as a whole, or about the server where it names none.
+    pub fn sees_about(&self, account: Option<AccountId>, state: &State) -> bool {
+        self.sees(account.map_or(Place::Server, Place::Account), state)
+    }
+
+    /// Alerts about a virtual account name it behind its account.
+    pub fn sees_alert(&self, alert: &Alert, state: &State) -> bool {
+        let about = |va: &VirtualAccountId| {
+            let va = state.virtual_account(*va)?;
+            let prefix = format!("{}/{}/", state.account(va.account)?.name, va.name);
+            alert.key.source.starts_with(&prefix).then_some(())
+        };
+        self.sees_about(alert.account, state) || self.user.virtual_accounts.iter().any(|va| about(va).is_some())
     }
 }
 
@@ -122,9 +156,9 @@ pub struct Shell {
 
 impl Shell {
     pub fn new(state: &State, viewer: &Viewer, href: &'static str, title: &'static str) -> Self {
-        let alerts = state.alerts().count();
+        let alerts = state.alerts().filter(|a| viewer.sees_alert(a, state)).count();
         let mut pages = vec![("/", "Overview", 0)];
-        if clustered(state) && !viewer.retired {
+        if clustered(state) && !viewer.retired && viewer.sees_server(state) {
             pages.push(("/high-availability", "High Availability", 0));
         }
         pages.extend([
@@ -145,11 +179,6 @@ impl Shell {
 /// Whether there is a cluster to show, now or once: a stand-alone server has no such page.
 pub fn clustered(state: &State) -> bool {
     !state.settings().vip.is_empty() || state.members().filter(|m| !m.retired).count() > 1
-}
-
-/// Standing alerts of one kind.
-pub fn count_alerts(state: &State, kind: AlertKind) -> usize {
-    state.alerts().filter(|a| a.key.kind == kind).count()
 }
 
 /// `1 record`, `2 records`.

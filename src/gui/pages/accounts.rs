@@ -68,7 +68,7 @@ pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<View
     let state = app.context.ledger.state();
     let asked = Asked::read(&uri);
     let found = |a: &&Account| asked.matches([a.name.as_str(), &a.requested_by, &a.smart_account, &a.virtual_account]);
-    let mut accounts: Vec<_> = state.accounts().filter(found).collect();
+    let mut accounts: Vec<_> = state.accounts().filter(|a| viewer.sees_account(a.id, &state)).filter(found).collect();
     accounts.sort_by_key(|a| &a.name);
     let list = asked.page(|| accounts.iter(), |a| AccountRow::of(a));
     page(StatusCode::OK, &AccountsPage { shell: Shell::new(&state, &viewer, "/accounts", "Accounts"), list })

@@ -38,9 +38,9 @@ impl AlertRow {
     }
 }
 
-/// All alerts: severe ones first, and of those the ones due soonest.
-pub fn by_urgency(state: &State) -> Vec<&Alert> {
-    let mut alerts: Vec<_> = state.alerts().collect();
+/// The alerts that are the viewer's to see: severe ones first, and of those the ones due soonest.
+pub fn by_urgency<'a>(state: &'a State, viewer: &Viewer) -> Vec<&'a Alert> {
+    let mut alerts: Vec<_> = state.alerts().filter(|a| viewer.sees_alert(a, state)).collect();
     alerts.sort_by_key(|a| (Reverse(a.severity), a.due.is_none(), a.due, a.raised));
     alerts
 }
@@ -59,7 +59,7 @@ pub async fn show(
 ) -> Response {
     let state = app.context.ledger.state();
     let asked = Asked::read(&uri);
-    let mut alerts = by_urgency(&state);
+    let mut alerts = by_urgency(&state, &viewer);
     alerts.retain(|a| asked.matches([a.key.kind.title(), &a.key.source, &a.message]));
     let list = asked.page(|| alerts.iter(), |a| AlertRow::of(a));
     page(StatusCode::OK, &AlertsPage { shell: Shell::new(&state, &viewer, "/alerts", "Alerts"), list })

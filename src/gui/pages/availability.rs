@@ -1,5 +1,6 @@
 //! The High Availability page: the cluster in the operators' own words.
 
+use super::problem;
 use crate::admin::{ClusterState, ClusterStatus, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, rfc3339};
 use crate::gui::App;
 use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page, see_other};
@@ -192,8 +193,12 @@ pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<View
     if viewer.retired {
         return see_other("/");
     }
-    let status = app.context.cluster.status().await;
     let state = app.context.ledger.state();
+    if !viewer.sees_server(&state) {
+        let text = "Your role is for some accounts; ask a system administrator about the cluster.";
+        return problem(StatusCode::FORBIDDEN, "This page is about the whole server", text);
+    }
+    let status = app.context.cluster.status().await;
     let name = |id| state.member(id).map_or_else(|| format!("node {id}"), |m| m.name.clone());
     let mut history: Vec<_> = state.role_changes().collect();
     history.reverse();

@@ -52,7 +52,7 @@ pub async fn show(
     let state = app.context.ledger.state();
     let asked = Asked::read(&uri);
     let found = |e: &&Event| asked.matches([account(&state, e), &e.kind, &e.message, &e.actor]);
-    let events: Vec<_> = state.events(0).filter(found).collect();
+    let events: Vec<_> = state.events(0).filter(|e| viewer.sees_about(e.account, &state)).filter(found).collect();
     let list = asked.page(|| events.iter().rev(), |e| EventRow::of(&state, e));
     page(StatusCode::OK, &EventsPage { shell: Shell::new(&state, &viewer, "/event-log", "Event Log"), list })
 }

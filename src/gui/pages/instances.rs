@@ -71,7 +71,8 @@ pub async fn show(
     // A search may look at a million instances: not on a thread that serves.
     let rendered = tokio::task::spawn_blocking(move || {
         let asked = Asked::read(&uri);
-        let found = || state.instances(None).filter(|i| matches(&state, &asked, i));
+        let seen = |i: &&Instance| viewer.sees_virtual_account(i.va, &state) && matches(&state, &asked, i);
+        let found = || state.instances(None).filter(seen);
         let list = asked.page(found, |i| InstanceRow::of(&state, i));
         let shell = Shell::new(&state, &viewer, "/product-instances", "Product Instances");
         page(StatusCode::OK, &InstancesPage { shell, list })

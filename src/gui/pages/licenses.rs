@@ -66,11 +66,11 @@ fn billing(pool: &Pool) -> &'static str {
     }
 }
 
-/// The pools that match, by license name.
-fn found<'a>(state: &'a State, asked: &Asked) -> Vec<Found<'a>> {
+/// The pools that match and are the viewer's to see, by license name.
+fn found<'a>(state: &'a State, asked: &Asked, viewer: &Viewer) -> Vec<Found<'a>> {
     let mut all = Vec::new();
     for account in state.accounts() {
-        for va in state.virtual_accounts(account.id) {
+        for va in state.virtual_accounts(account.id).filter(|va| viewer.sees_virtual_account(va.id, state)) {
             for pool in state.pools(va.id) {
                 let Some(license) = state.license(pool.license) else { continue };
                 let alert = if pool.balance() < 0 { INSUFFICIENT } else { "" };
@@ -98,7 +98,7 @@ pub async fn show(
 ) -> Response {
     let state = app.context.ledger.state();
     let asked = Asked::read(&uri);
-    let all = found(&state, &asked);
+    let all = found(&state, &asked, &viewer);
     let list = asked.page(|| all.iter(), LicenseRow::of);
     page(StatusCode::OK, &LicensesPage { shell: Shell::new(&state, &viewer, "/licenses", "Licenses"), list })
 }
