@@ -166,6 +166,34 @@ function contrasts() {
   }
 }
 
+// A word that is broken where it has no hyphen, and what sticks out of the block that it is in.
+function overflows() {
+  const pen = document.createElement("canvas").getContext("2d");
+  for (const e of all("body *").filter(seen)) {
+    const label = getComputedStyle(e, "::before");
+    pen.font = label.font;
+    const words = /^"(.*)"$/.exec(label.content)?.[1].split(" ") ?? [];
+    const broken = words.find((word) => pen.measureText(word).width > parseFloat(label.width) + 1);
+    if (broken) say(`the word ${broken} of ::before is broken`, e);
+    for (const text of [...e.childNodes].filter((n) => n.nodeType === Node.TEXT_NODE)) brokenWords(text);
+    const box = e.getBoundingClientRect();
+    const block = e.parentElement.closest("li, td, th, dd, section, article, main, nav, header");
+    if (block && box.right > block.getBoundingClientRect().right + 1) say(`wider than its <${block.localName}>`, e);
+  }
+}
+
+function brokenWords(text) {
+  // Identifiers may break: only what is a word for people.
+  for (const { 0: word, index } of text.data.matchAll(/(?<=^|\s)\p{L}{2,24}(?=[.,;:]?(\s|$))/gu)) {
+    const range = new Range();
+    range.setStart(text, index);
+    range.setEnd(text, index + word.length);
+    if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) {
+      say(`the word ${word} is broken`, text.parentElement);
+    }
+  }
+}
+
 function layout() {
   const over = document.scrollingElement.scrollWidth - innerWidth;
   if (over <= 0) return;
@@ -185,7 +213,7 @@ async function transferred() {
 
 async function look() {
   await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
-  for (const check of [head, structure, controls, targets, contrasts, layout]) check();
+  for (const check of [head, structure, controls, targets, contrasts, overflows, layout]) check();
   const bytes = await transferred();
   if (bytes > 100_000) say(`${bytes} bytes transferred`);
   const paint = performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null;

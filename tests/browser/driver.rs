@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// No network but the pages, no first-run pages; the pipe ends the browser with its driver.
-const ARGUMENTS: [&str; 8] = [
+/// No network but the pages, no first-run pages; scroll bars that take no width, as on a telephone; the pipe ends the
+/// browser with its driver.
+const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--remote-debugging-pipe",
     "--disable-background-networking",
@@ -21,6 +22,7 @@ const ARGUMENTS: [&str; 8] = [
     "--no-first-run",
     "--disable-quic",
     "--disable-gpu",
+    "--hide-scrollbars",
 ];
 
 /// How a page is looked at.

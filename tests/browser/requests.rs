@@ -207,6 +207,41 @@ fn no_page_and_no_call_answers_without_a_session_or_to_too_small_a_role() {
 }
 
 #[test]
+fn people_of_one_account_see_nothing_of_another() {
+    let Some(lab) = Lab::new() else { return };
+    let bound = ["--smart-account", "Example Corp", "--virtual-account", "Branch"];
+    lab.run(PRIMARY, &[&["account", "request", "OTHER"][..], &bound].concat());
+    lab.run(PRIMARY, &["va", "create", "--account", ACCOUNT, "Lab"]);
+    lab.user("own", &["--role", "local-account-administrator", "--account", ACCOUNT]);
+    lab.user("other", &["--role", "local-account-administrator", "--account", "OTHER"]);
+    lab.user("lab", &["--role", "virtual-account-administrator", "--virtual-account", "TEST/Lab"]);
+    lab.user("default", &["--role", "virtual-account-administrator", "--virtual-account", "TEST/Default"]);
+    let caller = Caller::new(&lab, 1);
+    for (user, in_use, alerts) in [("own", 8, 5), ("default", 8, 5), ("other", 0, 1), ("lab", 0, 0)] {
+        let session = caller.sign_in(user, PASSWORD);
+        let session = session.cookie();
+        let says = |path: &str, expected: &str| {
+            let page = caller.get(path, session);
+            assert!(page.text.contains(expected), "{user}: {expected:?} is not on {path}: {}", page.text);
+        };
+        says("/licenses", &format!("({in_use} Records)"));
+        says("/alerts", &format!("({alerts} Record"));
+        says("/accounts", "Showing All 1 Record");
+        says("/product-instances", if in_use > 0 { "(4 Records)" } else { "(0 Records)" });
+        says("/", if in_use > 0 { "5 licenses are in use" } else { "No product instance is registered." });
+        assert_eq!(caller.get("/high-availability", session).status, StatusCode::FORBIDDEN, "{user}");
+        for page in PAGES.iter().filter(|page| page.status == 200) {
+            let text = caller.get(page.path, session).text;
+            assert!(!text.contains("primary-node joined"), "{user} sees events of the server on {}", page.path);
+            for foreign in ["infra-1", "Lifecycle", if in_use > 0 { "OTHER" } else { "Headquarters" }] {
+                let own = foreign == "Headquarters" && user == "lab" || in_use > 0 && foreign != "OTHER";
+                assert!(own || !text.contains(foreign), "{user} sees {foreign} on {}", page.path);
+            }
+        }
+    }
+}
+
+#[test]
 fn another_site_can_post_nothing_in_a_persons_name() {
     let Some(lab) = Lab::new() else { return };
     lab.user("ann", &["--role", "system-administrator"]);

@@ -7,7 +7,9 @@ use serde_json::json;
 
 /// Each way in at once: an element, an attribute, a script, a link.
 const HOSTILE: &str = "<img src=x onerror=alert(1)>'\"><script>alert(2)</script><a href=javascript:alert(3)>{{7*7}}";
-/// Names of people and accounts have no `/`.
+/// Names of people have neither spaces nor `/`.
+const PERSON: &str = "<script>alert(6)";
+/// Names of accounts have no `/`.
 const NAMED: &str = "<img src=x onerror=alert(4)>'\"><svg onload=alert(5)>";
 /// What of both must be readable.
 const SHOWN: &str = "<img src=x onerror=alert(";
@@ -27,7 +29,7 @@ fn harm(browser: &Browser) -> Vec<String> {
 #[test]
 fn what_products_and_people_name_is_shown_as_text_and_runs_nothing() {
     let Some(lab) = Lab::new() else { return };
-    lab.user(NAMED, &["--role", "system-administrator"]);
+    lab.user(PERSON, &["--role", "system-administrator"]);
     fill(&lab);
     let driver = Driver::new(&lab);
     let browser = driver.browser();
@@ -43,9 +45,9 @@ fn what_products_and_people_name_is_shown_as_text_and_runs_nothing() {
     assert_eq!(browser.value("#name"), HOSTILE);
     assert_eq!(harm(&browser).iter().filter(|harm| !harm.contains("status of 401")).collect::<Vec<_>>(), [""; 0]);
     browser.open(&lab.vip(&format!("/sign-in?next={query}")));
-    browser.sign_in(NAMED, PASSWORD);
+    browser.sign_in(PERSON, PASSWORD);
     browser.until_at("/");
-    browser.says(NAMED);
+    browser.says(PERSON);
 
     for page in PAGES.iter().filter(|page| page.status == 200) {
         for path in [page.path.to_owned(), format!("{}?q={query}", page.path.split('?').next().unwrap())] {

@@ -32,7 +32,8 @@ fn the_checks_find_what_is_wrong_on_purpose() {
         <a>nowhere</a><a href="/" tabindex="2">first</a><img src="data:,"><table><tr><th>no scope</th></tr></table>
         <nav><a href="/">x</a></nav><nav><a href="/">y</a></nav><ul><p>no item</p></ul><label for="gone">label</label>
         <div style="width: 3000px">wide</div><svg></svg><button style="width: 8px; height: 8px; padding: 0">.</button><button>a</button></main>
-        <div>outside</div></body>"##;
+        <section style="width: 5em; overflow-wrap: anywhere">incomprehensible <span style="white-space: nowrap">too long for
+        that</span></section><div>outside</div></body>"##;
     let found = faults_of(&browser, html).join("\n");
     for expected in [
         "no language",
@@ -56,6 +57,8 @@ fn the_checks_find_what_is_wrong_on_purpose() {
         "8 by 8 pixels, and close to",
         "contrast 2.85 of text: <p#twice> \"grey\"",
         "pixels too wide, by: <div> \"wide\"",
+        "the word incomprehensible is broken",
+        "wider than its <section>: <span>",
         "not <a> \"first\"",
         "the focus does not show",
     ] {
