@@ -1001,7 +1001,7 @@ async fn the_certificates_of_an_account_are_renewed_before_they_end() {
     let ledger = server(SERVER, "https://nobody.invalid");
     let (dir, sealer) = (tempfile::tempdir().unwrap(), Sealer::generate());
     let home = dir.path().join("central");
-    let service = Service::create(&home, "Test", None, &Caller::local(), ledger.clock()).unwrap();
+    let service = Service::create(&home, "Test", None, &operator(), ledger.clock()).unwrap();
     stock(&service);
     let root = VendorRoot::from_file(&home.join("vendor-root.pem")).unwrap();
     let node = node(&ledger, &sealer, root.clone());

@@ -170,6 +170,9 @@ impl SyncControl for NoCentral {
     async fn approve(&self, _: AccountId, _: &str) -> Result<(), AdminError> {
         not_asked()
     }
+    async fn close(&self, _: AccountId, _: &str) -> Result<(), AdminError> {
+        not_asked()
+    }
     async fn export_request(&self, _: AccountId, _: &str) -> Result<Asked, AdminError> {
         Ok(Asked { seq: Some(7), document: b"a request".to_vec() })
     }

@@ -7,7 +7,7 @@ use super::report::{Row, Runs};
 use super::rest::Rest;
 use super::system::{self, System};
 use anyhow::{Context, Result, bail};
-use licraft::central::admin::{AdminRequest, Entitle};
+use licraft::central::admin::{AdminRequest, Caller, Entitle};
 use licraft::central::document::BillingKind;
 use licraft::central::{Service, system_clock};
 use serde_json::Value;
@@ -77,11 +77,12 @@ pub fn measure(system: &mut System, quick: bool) -> Result<Vec<Row>> {
 /// The vendor's side: a virtual account of 40 licenses for each site, some of them too few.
 fn entitle(system: &System, size: &Size) -> Result<()> {
     let service = Service::open(&system.demo().join("central"), system_clock())?;
+    let vendor = Caller::operator("benchmark");
     let virtual_accounts = (0..size.accounts).map(site).collect();
-    service.admin(AdminRequest::CreateAccount { smart_account: SMART_ACCOUNT.into(), virtual_accounts })?;
+    service.admin(&vendor, AdminRequest::CreateAccount { smart_account: SMART_ACCOUNT.into(), virtual_accounts })?;
     for n in 0..size.accounts {
         for license in 0..LICENSES_PER_ACCOUNT {
-            service.admin(AdminRequest::Entitle(Entitle {
+            let entitle = Entitle {
                 smart_account: SMART_ACCOUNT.into(),
                 virtual_account: site(n),
                 tag: tag(n, license),
@@ -92,7 +93,8 @@ fn entitle(system: &System, size: &Size) -> Result<()> {
                 billing: if license % 2 == 0 { BillingKind::Prepaid } else { BillingKind::Usage },
                 export_controlled: false,
                 covered_by: None,
-            }))?;
+            };
+            service.admin(&vendor, AdminRequest::Entitle(entitle))?;
         }
     }
     Ok(())

@@ -148,7 +148,7 @@ fn after_the_teardown_one_node_is_stand_alone_and_the_other_retired() {
     browser.sign_in("ann", PASSWORD);
     browser.until_at("/");
     browser.says("This node is retired and read-only. Provision it as a new node to use it again.");
-    let page = |name, path| Page { name, path, status: 200 };
+    let page = |name, path| Page { name, path, status: 200, changes: false };
     let mut found = faults(&browser, &standalone, &page("stand-alone", "/"));
     found.extend(faults(&browser, &retired, &page("retired", "/")));
     found.extend(faults(&browser, &retired, &page("retired-licenses", "/licenses")));

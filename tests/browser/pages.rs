@@ -9,17 +9,39 @@ pub struct Page {
     pub name: &'static str,
     pub path: &'static str,
     pub status: u16,
+    /// Whether a role that only looks is refused it.
+    pub changes: bool,
 }
 
 const fn page(name: &'static str, path: &'static str) -> Page {
-    Page { name, path, status: 200 }
+    Page { name, path, status: 200, changes: false }
+}
+
+/// As [`page`], for those who may change things.
+const fn change(name: &'static str, path: &'static str) -> Page {
+    Page { changes: true, ..page(name, path) }
 }
 
 /// The pages for people who are signed in. A new page needs a line here, and nothing else.
-pub const PAGES: [Page; 11] = [
+pub const PAGES: &[Page] = &[
     page("overview", "/"),
     page("high-availability", "/high-availability"),
+    page("high-availability-log", "/high-availability/log"),
+    change("switchover", "/high-availability/switchover"),
+    page("administration", "/administration"),
     page("accounts", "/accounts"),
+    page("account-requests", "/accounts/requests"),
+    page("account-log", "/accounts/log"),
+    page("synchronization", "/synchronization"),
+    page("network", "/network"),
+    change("users", "/users"),
+    change("user", "/users/admin"),
+    page("security", "/security"),
+    change("settings", "/settings"),
+    change("api-toolkit", "/api-toolkit"),
+    page("support", "/support"),
+    page("inventory", "/inventory"),
+    page("licenses-sorted", "/licenses?sort=-balance"),
     page("licenses", "/licenses"),
     page("licenses-searched", "/licenses?q=user"),
     page("licenses-not-found", "/licenses?q=nothing"),
@@ -27,11 +49,11 @@ pub const PAGES: [Page; 11] = [
     page("alerts", "/alerts"),
     page("event-log", "/event-log"),
     page("password", "/password"),
-    Page { name: "no-such-page", path: "/no-such-page", status: 404 },
+    Page { status: 404, ..page("no-such-page", "/no-such-page") },
 ];
 
 pub const SIGN_IN: Page = page("sign-in", "/sign-in");
-pub const STANDBY: Page = Page { name: "standby", path: "/", status: 503 };
+pub const STANDBY: Page = Page { status: 503, ..page("standby", "/") };
 
 const WIDTHS: [u32; 3] = [360, 768, 1440];
 /// Where the Tab key is pressed: on the smallest and the largest.

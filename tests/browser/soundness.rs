@@ -15,7 +15,7 @@ fn every_page_is_sound_at_every_width_in_light_and_dark() {
     browser.open(&lab.vip("/sign-in"));
     browser.sign_in("ann", PASSWORD);
     browser.until_at("/");
-    for page in &PAGES {
+    for page in PAGES {
         found.extend(faults(&browser, &lab.vip(""), page));
     }
     assert!(found.is_empty(), "{} faults:\n{}", found.len(), found.join("\n"));

@@ -202,7 +202,7 @@ fn the_audit_log_names_every_change_and_shows_when_it_was_altered() {
     assert_eq!(central.ok(&["audit", "export", "--after", "3"]).lines().count(), 2);
     // In the store itself, as somebody with a hold of the disk would.
     let store = licraft::central::Store::open(&central.home).unwrap();
-    let key = "audit\x000000002";
+    let key = "audit\x00000002";
     let mut entry: AuditEntry = store.get(key).unwrap().unwrap();
     entry.detail = "Nothing".into();
     let mut batch = licraft::central::Batch::default();
@@ -214,7 +214,7 @@ fn the_audit_log_names_every_change_and_shows_when_it_was_altered() {
     // Cut off at its end, with what is left in order.
     let store = licraft::central::Store::open(&central.home).unwrap();
     let mut batch = licraft::central::Batch::default();
-    batch.remove("audit\0000005");
+    batch.remove("audit\x00000005");
     entry.detail = "Example, Example/Default, Example/Lab".into();
     batch.put(key, &entry);
     store.commit(batch).unwrap();
