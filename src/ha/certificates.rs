@@ -64,7 +64,7 @@ pub(super) async fn keep(
         if *active.borrow() {
             let state = ledger.state();
             let names = state.server_names().filter(|_| !state.settings().vendor_root.is_empty());
-            if let Some(names) = names.filter(|names| state.server_certificate().lacks(names, clock()))
+            if let Some(names) = names.filter(|names| state.server_certificate().lacks(names, state.time(clock())))
                 && let Err(error) = want(&*ledger, &sealer, names).await
             {
                 tracing::warn!(error = format!("{error:#}"), "no other certificate could be asked for; trying again");
