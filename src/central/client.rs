@@ -117,8 +117,9 @@ impl Upstream {
         &self.root
     }
 
+    /// The time by which schedules go: not the clock's while that is in doubt.
     pub(super) fn now(&self) -> Millis {
-        (self.clock)()
+        self.ledger.state().time((self.clock)())
     }
 
     pub(super) const fn ledger(&self) -> &Arc<dyn Ledger> {
@@ -230,7 +231,7 @@ impl Upstream {
     pub async fn want_certificate(&self) -> Result<()> {
         let _one_at_a_time = self.wanting.lock().await;
         let state = self.ledger.state();
-        let names = state.server_names().filter(|names| state.server_certificate().lacks(names, self.now()));
+        let names = state.server_names().filter(|names| state.server_certificate().lacks(names, state.time(self.now())));
         let Some(names) = names else { return Ok(()) };
         let key = SigningKey::generate(Algorithm::Es256)?;
         let csr = ca::csr(&key, &names.common_name)?;

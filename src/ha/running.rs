@@ -281,7 +281,8 @@ impl Running {
 
     fn ports(&self, shared: &Arc<Shared>, sealer: Sealer, served: &Served) -> Result<Ports> {
         let config = &shared.config;
-        let (state, now) = (self.ledger().state(), (shared.clock)());
+        let state = self.ledger().state();
+        let now = state.time((shared.clock)());
         let products = certificates::for_products(&self.identity, config.address, &state, now)?;
         let pages = certificates::for_browsers(&self.identity, config.address, &state, now)?;
         let context = ProductContext {
@@ -498,7 +499,8 @@ impl FollowSettings {
     }
 
     fn renew(&self, state: &State) -> Result<(), PkiError> {
-        let (now, address) = ((self.shared.clock)(), self.shared.config.address);
+        // Not by a clock that is in doubt: products would not take a certificate of the future.
+        let (now, address) = (state.time((self.shared.clock)()), self.shared.config.address);
         let products = certificates::for_products(&self.identity, address, state, now)?;
         let pages = certificates::for_browsers(&self.identity, address, state, now)?;
         self.ports.renew(&products, &pages)

@@ -30,7 +30,10 @@ fn nodes_that_are_off_are_told_until_they_are_back() {
     cluster.set_clock(SECONDARY, HOUR_MS);
     cluster.held_by(PRIMARY, PRIMARY);
     cluster.alerts(PRIMARY, &[("clock-skew", SECONDARY)]);
-    cluster.event(PRIMARY, "this node's clock is more than 10 s away from");
+    cluster.status(PRIMARY, "why it handed over", |s| {
+        let actions = s["failed_actions"].as_array().unwrap();
+        actions.iter().any(|a| a["node"] == SECONDARY && text(a, "why").contains("clock is more than 10 s away"))
+    });
     cluster.set_clock(SECONDARY, 0);
     cluster.alerts(PRIMARY, &[]);
 }
