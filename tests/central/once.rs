@@ -12,9 +12,6 @@ use tokio::sync::watch;
 const STEPS: usize = 240;
 const ACCOUNTS: [&str; 3] = ["TEST", "SECOND", "THIRD"];
 
-/// What a synchronization tells: how many of each license are in use, and how many instances there are.
-type Usage = (Vec<(String, u64)>, u64);
-
 /// What the way to central does with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -22,7 +19,7 @@ enum Way {
     /// Nothing arrives.
     Shut,
     /// What was asked arrives; the answer does not come back.
-    NoReturn,
+    Deaf,
 }
 
 /// More bytes than a TLS handshake of the client has, fewer than that and a document: with them the request is on its way.
@@ -39,7 +36,7 @@ async fn relay(central: watch::Receiver<String>, way: watch::Receiver<Way>) -> S
                 if way != Way::Shut
                     && let Ok(server) = TcpStream::connect(to).await
                 {
-                    carry(client, server, way == Way::NoReturn).await;
+                    carry(client, server, way == Way::Deaf).await;
                 }
             });
         }
@@ -77,11 +74,14 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, cut: bool) {
     }
 }
 
-/// What was frozen for each number of an account, and what central was seen to take.
+/// By number: the usage by tag, and how many product instances.
+type Reports = BTreeMap<u64, (Vec<(String, u64)>, u64)>;
+
+/// What was frozen for an account, and what central was seen to take.
 #[derive(Default)]
 struct Book {
-    frozen: BTreeMap<u64, Usage>,
-    taken: BTreeMap<u64, Usage>,
+    frozen: Reports,
+    taken: Reports,
 }
 
 struct Play {
@@ -170,7 +170,7 @@ impl Play {
 
     /// Over the network, by a node that may die at any of its steps, on a way that may lose things.
     async fn by_network(&mut self, account: AccountId) {
-        let way = [Way::Open, Way::Shut, Way::NoReturn, Way::NoReturn][self.rng.random_range(0..4)];
+        let way = [Way::Open, Way::Shut, Way::Deaf, Way::Deaf][self.rng.random_range(0..4)];
         self.way.send_replace(way);
         let dies = self.rng.random_range(0..3) == 0;
         let ledger = match dies {
@@ -187,7 +187,7 @@ impl Play {
             (_, Ok(_), false) => "synchronized",
             (_, Ok(_), true) => "synchronized by a node that dies later",
             (_, Err(_), true) => "a node died",
-            (Way::NoReturn, Err(_), false) => "an answer was lost",
+            (Way::Deaf, Err(_), false) => "an answer was lost",
             (_, Err(_), false) => "a request was lost",
         });
         assert!(way != Way::Open || dies || result.is_ok(), "{result:?}");
@@ -263,9 +263,8 @@ async fn usage_reaches_central_exactly_once_through_losses_and_failovers() {
             play.look().await;
         }
     }
-    let total = |reports: &BTreeMap<u64, Usage>| -> u64 {
-        reports.values().flat_map(|(usage, _)| usage).map(|(_, in_use)| in_use).sum()
-    };
+    let total =
+        |reports: &Reports| -> u64 { reports.values().flat_map(|(usage, _)| usage).map(|(_, in_use)| in_use).sum() };
     for (name, account) in &play.accounts {
         let (book, state) = (&play.books[account], play.scene.ledger.state());
         let last = state.account(*account).unwrap().sync.seq;
