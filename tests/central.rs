@@ -3,10 +3,22 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[path = "central/closing.rs"]
+mod closing;
 #[path = "central/limits.rs"]
 mod limits;
+#[path = "central/operators.rs"]
+mod operators;
+#[path = "central/pages.rs"]
+mod pages;
+#[path = "central/rest.rs"]
+mod rest;
+#[path = "central/rollover.rs"]
+mod rollover;
+#[path = "central/silence.rs"]
+mod silence;
 
-use licraft::central::admin::{AdminReply, AdminRequest, Entitle, ServerRow};
+use licraft::central::admin::{AdminReply, AdminRequest, Caller, Entitle, ServerRow};
 use licraft::central::document::{self, BillingKind, SyncRequest, SyncResponse, Unverified};
 use licraft::central::serve::{self, Running};
 use licraft::central::{
@@ -110,7 +122,7 @@ impl Central {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("central");
-        let service = Service::create(&home, "Test", system_clock()).unwrap();
+        let service = Service::create(&home, "Test", None, &operator(), system_clock()).unwrap();
         stock(&service);
         drop(service);
         let mut central = Self { dir, running: None };
@@ -146,7 +158,7 @@ impl Central {
     }
 
     async fn servers(&self) -> Vec<ServerRow> {
-        match self.ask(AdminRequest::ListServers).await {
+        match self.ask(AdminRequest::ListServers { closed: false }).await {
             AdminReply::Servers(rows) => rows,
             other => panic!("{other:?}"),
         }
@@ -187,9 +199,15 @@ async fn reopen(home: &Path) -> Service {
     }
 }
 
+fn operator() -> Caller {
+    Caller::operator("tester")
+}
+
 fn stock(service: &Service) {
     let virtual_accounts = vec!["Default".into(), "Lab".into()];
-    service.admin(AdminRequest::CreateAccount { smart_account: "Example".into(), virtual_accounts }).unwrap();
+    service
+        .admin(&operator(), AdminRequest::CreateAccount { smart_account: "Example".into(), virtual_accounts })
+        .unwrap();
     entitle(service, "BASE", 10);
     entitle(service, "LAB", 0);
 }
@@ -210,7 +228,7 @@ fn entitlement(tag: &str, quantity: u64) -> AdminRequest {
 }
 
 fn entitle(service: &Service, tag: &str, quantity: u64) {
-    service.admin(entitlement(tag, quantity)).unwrap();
+    service.admin(&operator(), entitlement(tag, quantity)).unwrap();
 }
 
 /// A fresh on-prem server that knows where central is.
@@ -840,7 +858,7 @@ impl Drop for CentralProcess {
 async fn a_central_killed_after_it_acknowledged_has_lost_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("central");
-    stock(&Service::create(&home, "Test", system_clock()).unwrap());
+    stock(&Service::create(&home, "Test", None, &operator(), system_clock()).unwrap());
     let root = VendorRoot::from_file(&home.join("vendor-root.pem")).unwrap();
     let ledger = server(SERVER, "");
     let upstream = node(&ledger, &Sealer::generate(), root.clone());
@@ -862,7 +880,11 @@ async fn a_central_killed_after_it_acknowledged_has_lost_nothing() {
         drop(central);
         last = Some((request, response));
     }
-    let AdminReply::Servers(rows) = reopen(&home).await.admin(AdminRequest::ListServers).unwrap() else { panic!() };
+    let AdminReply::Servers(rows) =
+        reopen(&home).await.admin(&operator(), AdminRequest::ListServers { closed: false }).unwrap()
+    else {
+        panic!()
+    };
     assert_eq!(rows[0].seq, 5);
 }
 
@@ -882,7 +904,7 @@ fn the_commands_say_what_they_did() {
     let out = ok(&["init", "--name", "Example Vendor"]);
     let root = VendorRoot::from_file(&home.join("vendor-root.pem")).unwrap();
     assert!(out.contains(&format!("Fingerprint:  {}", root.fingerprint())), "{out}");
-    for key in ["vendor-root.key", "issuing-ca.key", "signer.key"] {
+    for key in ["root-key.pem", "issuing-ca-1.key", "signer-1.key"] {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(home.join(key)).unwrap().permissions().mode() & 0o777, 0o600, "{key}");
     }
@@ -912,7 +934,7 @@ fn the_commands_say_what_they_did() {
     assert_eq!(json[0]["terms"][1]["billing"], "usage");
     assert_eq!(ok(&["server", "list"]), "No servers.\n");
     let (status, _, error) = central_cli(&home, &["server", "revoke", "abc"]);
-    assert_eq!((status, error.contains("add --yes")), (2, true), "{error}");
+    assert_eq!((status, error.contains("repeat it with --yes")), (2, true), "{error}");
     let (status, _, error) = central_cli(&home, &["server", "revoke", "abc", "--yes"]);
     assert_eq!((status, error.contains("there is no server \"abc\"")), (1, true), "{error}");
     drop(serving);
@@ -922,7 +944,7 @@ fn the_commands_say_what_they_did() {
 fn a_store_that_is_served_cannot_be_opened_beside() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("central");
-    let service = Service::create(&home, "Test", system_clock()).unwrap();
+    let service = Service::create(&home, "Test", None, &operator(), system_clock()).unwrap();
     let error = Service::open(&home, system_clock()).unwrap_err();
     assert!(matches!(&error, CentralError::Store(e) if e.to_string().contains("in use")), "{error}");
     drop(service);

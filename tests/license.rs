@@ -351,7 +351,9 @@ fn an_account_can_be_deleted_without_central() {
 fn what_is_in_the_way_of_a_deletion_is_said_at_once() {
     let mut rig = Rig::initialized();
     let account = rig.active_account("one", catalog(5));
-    let Outcome::Created(lab) = rig.run(Command::CreateVirtualAccount { account, name: "Lab".into() }) else { panic!() };
+    let Outcome::Created(lab) = rig.run(Command::CreateVirtualAccount { account, name: "Lab".into() }) else {
+        panic!()
+    };
     let va = rig.state.account(account).unwrap().default_va;
     let token = rig.token(va, 0, false);
     let instance = rig.registered(token, 1, 1).instance;

@@ -5,9 +5,36 @@ use super::document::{Digest, Life, RegistrationRequest, SyncRequest, Verified};
 use super::records::*;
 use super::refusal::{CentralError, RefusalReason, Result, refused};
 use super::service::Service;
-use super::store::Batch;
+use crate::license::Millis;
 
 impl Service {
+    /// Refuses a server that the vendor revoked, and one that was not heard of for too long.
+    pub(super) fn refuse_dropped(&self, server: Option<&ServerRecord>) -> Result<()> {
+        let Some(server) = server else { return Ok(()) };
+        let uid = &server.uid;
+        if server.revoked {
+            let message = format!("server {uid} was revoked by the vendor; ask the vendor why");
+            return Err(refused(RefusalReason::ServerRevoked, message));
+        }
+        let now = (self.clock)();
+        if !server.silent(now) {
+            return Ok(());
+        }
+        let days = ServerRecord::SILENCE / Millis::DAY;
+        if !server.silence_noted {
+            let mut change = self.begin("")?;
+            change.note("server-silent", uid, "", format!("server {uid} was dropped: it was silent for {days} days"));
+            change.batch.put(&ServerRecord::key(uid), &ServerRecord { silence_noted: true, ..server.clone() });
+            self.finish(change)?;
+        }
+        // Short, as in `refuse_copy`.
+        let message = format!(
+            "this server was silent for {days} days, so central has dropped it; the vendor runs `licraft central server \
+             readopt {uid}`, then synchronize again"
+        );
+        Err(refused(RefusalReason::ServerSilent, message))
+    }
+
     /// A further account of a known server. Its keys prove nothing about the server yet, so it cannot raise the
     /// server's incarnation; only an account that central knows already can.
     pub(super) fn admit_registration(
@@ -17,7 +44,8 @@ impl Service {
         known: bool,
     ) -> Result<()> {
         let body = &request.body;
-        let first = self.store.scan::<AccountRecord>(&["account", &server.uid])?.is_empty();
+        let accounts = self.store.scan::<AccountRecord>(&["account", &server.uid])?;
+        let first = accounts.iter().all(|account| account.closed.is_some());
         if first && !server.retired.contains(&body.life) {
             server.life = body.life;
             return Ok(());
@@ -99,14 +127,12 @@ impl Service {
         );
         // A copy repeats its request for ever; one event and one flush for it are enough.
         if server.refused.as_ref().is_none_or(|r| r.request != twin.request) {
-            let mut batch = Batch::default();
-            let mut meta = self.meta()?;
+            let mut change = self.begin("")?;
             let kind = if reason == RefusalReason::Twin { "twin-refused" } else { "fork-refused" };
-            self.note(&mut batch, &mut meta, kind, &server.uid, &twin.account, what.to_owned());
-            batch.put(Meta::KEY, &meta);
+            change.note(kind, &server.uid, &twin.account, what.to_owned());
             server.refused = Some(twin);
-            batch.put(&ServerRecord::key(&server.uid), &server);
-            self.store.commit(batch)?;
+            change.batch.put(&ServerRecord::key(&server.uid), &server);
+            self.finish(change)?;
         }
         Ok(refused(reason, message))
     }

@@ -1,4 +1,5 @@
-//! Central's keys: vendor root, issuing CA, document signer; each key in a file of its own with mode 0600.
+//! Central's keys: vendor root, issuing CA, document signer; each key in a file of its own with mode 0600. Issuing CA and
+//! signer are numbered, so that others can take over while what the old ones signed stays good.
 
 use super::document::CENTRAL_URI;
 use crate::license::Millis;
@@ -6,9 +7,10 @@ use crate::pki::ca::{self, Authority, Leaf, Purpose};
 use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::seal::write_secret;
 use crate::pki::tls::Identity;
-use crate::pki::{PkiError, random};
+use crate::pki::{PkiError, chain, random};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -23,13 +25,10 @@ const SERVER_DAYS: u64 = 365;
 const TLS_DAYS: u64 = 30;
 
 const ROOT_CERT: &str = "vendor-root.pem";
-const ROOT_KEY: &str = "vendor-root.key";
-const ISSUING_CERT: &str = "issuing-ca.pem";
-const ISSUING_KEY: &str = "issuing-ca.key";
-const SIGNER_CERT: &str = "signer.pem";
-const SIGNER_KEY: &str = "signer.key";
+const ROOT_KEY: &str = "root-key.pem";
 
-/// What central signs with while it runs. The vendor root's key is not among it: after `init` it can be kept offline.
+/// What central signs with while it runs. The vendor root's key is not among it: it can be kept offline, and is needed
+/// only for another issuing CA.
 #[derive(Debug)]
 pub struct Keys {
     root: Vec<u8>,
@@ -39,14 +38,31 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Makes all keys in `dir`, which must exist and hold none.
+    /// The number of the first issuing CA.
+    pub const FIRST: u32 = 1;
+
+    /// Makes all keys in `dir`, which must exist and hold none, and the vendor root's key in the file `root_key`.
     ///
     /// # Errors
     /// When a file is there already or cannot be written.
-    pub fn create(dir: &Path, name: &str, now: Millis) -> Result<Self, PkiError> {
+    pub fn create(dir: &Path, root_key: &Path, name: &str, now: Millis) -> Result<Self, PkiError> {
         let root = Authority::self_signed(&format!("{name} Vendor Root"), ROOT_DAYS, now)?;
+        write_secret(root_key, ca::key_pem(root.key_pkcs8()).as_bytes())?;
+        write_cert(&dir.join(ROOT_CERT), root.cert_der())?;
+        Self::issue(dir, &root, Self::FIRST, name, now)
+    }
+
+    /// Makes the issuing CA and the document signer number `number` below `root`, in files of their own: what is in force
+    /// stays as it is. Files that an earlier attempt left are replaced.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn issue(dir: &Path, root: &Authority, number: u32, name: &str, now: Millis) -> Result<Self, PkiError> {
         let issuing_key = SigningKey::generate(Algorithm::Es256)?;
-        let issuing_name = format!("{name} Issuing CA");
+        let issuing_name = match number {
+            Self::FIRST => format!("{name} Issuing CA"),
+            _ => format!("{name} Issuing CA {number}"),
+        };
         let issuing_csr = ca::csr(&issuing_key, &issuing_name)?;
         // Below it: the account CA, nothing further.
         let issuing_cert = root.issue_ca(&issuing_csr, &issuing_name, now, ISSUING_DAYS, 1)?;
@@ -62,31 +78,79 @@ impl Keys {
             not_after: now.plus(SIGNER_DAYS * Millis::DAY),
         };
         let signer_cert = issuing.issue_leaf(&ca::csr(&signer, &leaf.common_name)?, &leaf)?;
-
-        write_secret(&dir.join(ROOT_KEY), root.key_pkcs8())?;
-        write_secret(&dir.join(ISSUING_KEY), issuing.key_pkcs8())?;
-        write_secret(&dir.join(SIGNER_KEY), &signer.to_pkcs8_der()?)?;
-        for (file, cert) in
-            [(ROOT_CERT, root.cert_der()), (ISSUING_CERT, issuing.cert_der()), (SIGNER_CERT, &signer_cert)]
-        {
-            let pem = ca::certificates_pem([cert]);
-            write_durably(&dir.join(file), pem.as_bytes()).map_err(|source| io("writing", &dir.join(file), source))?;
+        let files = Files::of(dir, number);
+        for path in files.all() {
+            match std::fs::remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io("replacing", path, e)),
+                _ => {}
+            }
+        }
+        write_cert(&files.issuing_cert, issuing.cert_der())?;
+        write_cert(&files.signer_cert, &signer_cert)?;
+        // Last: they also make the names of all files durable.
+        write_secret(&files.issuing_key, issuing.key_pkcs8())?;
+        write_secret(&files.signer_key, &signer.to_pkcs8_der()?)?;
+        // An administrator may make them for a service that runs as another user.
+        let owner = std::fs::metadata(dir).map_err(|e| io("looking at", dir, e))?;
+        for path in files.all() {
+            std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
+                .map_err(|e| io("giving to its owner", path, e))?;
         }
         Ok(Self { root: root.cert_der().to_vec(), issuing, signer, signer_cert })
     }
 
-    /// Reads the keys made in `dir`; the root's key is not read.
+    /// Reads the keys in `dir` with the issuing CA number `number`; the root's key is not read.
     ///
     /// # Errors
     /// When a file is missing or unusable.
-    pub fn load(dir: &Path) -> Result<Self, PkiError> {
-        let issuing = Authority::from_parts(read_cert(&dir.join(ISSUING_CERT))?, read_key(&dir.join(ISSUING_KEY))?)?;
+    pub fn load(dir: &Path, number: u32) -> Result<Self, PkiError> {
+        let files = Files::of(dir, number);
         Ok(Self {
             root: read_cert(&dir.join(ROOT_CERT))?,
-            issuing,
-            signer: SigningKey::from_pkcs8_der(&read_key(&dir.join(SIGNER_KEY))?)?,
-            signer_cert: read_cert(&dir.join(SIGNER_CERT))?,
+            issuing: Authority::from_parts(read_cert(&files.issuing_cert)?, read_key(&files.issuing_key)?)?,
+            signer: SigningKey::from_pkcs8_der(&read_key(&files.signer_key)?)?,
+            signer_cert: read_cert(&files.signer_cert)?,
         })
+    }
+
+    /// The vendor root of the central in `dir`, with its key from the file `root_key`.
+    ///
+    /// # Errors
+    /// When the file holds no key, or another one.
+    pub fn root_authority(dir: &Path, root_key: &Path) -> Result<Authority, PkiError> {
+        let cert = read_cert(&dir.join(ROOT_CERT))?;
+        let key = ca::key_from_pem(&read_key(root_key)?)?;
+        if ca::certificate_key(&cert)? != SigningKey::from_pkcs8_der(&key)?.public_key() {
+            return Err(PkiError::Key("it is not the vendor root's"));
+        }
+        Authority::from_parts(cert, key)
+    }
+
+    /// Whether products and on-prem servers that know the vendor root alone believe these.
+    ///
+    /// # Errors
+    /// When they would not.
+    pub fn check(&self, now: Millis) -> Result<(), PkiError> {
+        let above = [self.issuing.cert_der().to_vec()];
+        chain::verify(&self.signer_cert, &above, std::slice::from_ref(&self.root), now, chain::Use::DocumentSigner)
+    }
+
+    /// Removes the private keys number `number`, which nothing needs any more; their certificates stay.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn forget(dir: &Path, number: u32) -> Result<(), PkiError> {
+        let files = Files::of(dir, number);
+        for path in [&files.issuing_key, &files.signer_key] {
+            std::fs::remove_file(path).map_err(|e| io("removing", path, e))?;
+        }
+        Ok(())
+    }
+
+    /// The issuing CA's certificate, DER.
+    #[must_use]
+    pub fn issuing(&self) -> &[u8] {
+        self.issuing.cert_der()
     }
 
     /// The file with the vendor root's certificate, which on-prem servers and products import.
@@ -95,7 +159,7 @@ impl Keys {
         dir.join(ROOT_CERT)
     }
 
-    /// The file with the vendor root's key.
+    /// The file with the vendor root's key, unless another one was named.
     #[must_use]
     pub fn root_key_file(dir: &Path) -> PathBuf {
         dir.join(ROOT_KEY)
@@ -171,15 +235,42 @@ impl Keys {
     }
 }
 
+/// The files of one issuing CA and of the document signer below it.
+struct Files {
+    issuing_cert: PathBuf,
+    issuing_key: PathBuf,
+    signer_cert: PathBuf,
+    signer_key: PathBuf,
+}
+
+impl Files {
+    fn of(dir: &Path, number: u32) -> Self {
+        let file = |what: &str, end: &str| dir.join(format!("{what}-{number}.{end}"));
+        Self {
+            issuing_cert: file("issuing-ca", "pem"),
+            issuing_key: file("issuing-ca", "key"),
+            signer_cert: file("signer", "pem"),
+            signer_key: file("signer", "key"),
+        }
+    }
+
+    fn all(&self) -> [&Path; 4] {
+        [&self.issuing_cert, &self.issuing_key, &self.signer_cert, &self.signer_key]
+    }
+}
+
 fn backdated(now: Millis) -> Millis {
     Millis(now.0.saturating_sub(ca::BACKDATE_MS))
 }
 
 /// What is first acknowledged after this must still find its certificates after a power cut.
-fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+fn write_cert(path: &Path, der: &[u8]) -> Result<(), PkiError> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(ca::certificates_pem([der]).as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(|source| io("writing", path, source))
 }
 
 fn read_cert(path: &Path) -> Result<Vec<u8>, PkiError> {

@@ -7,17 +7,21 @@
 
 pub mod admin;
 mod admission;
+mod change;
 mod client;
 pub mod document;
 mod keys;
 mod link;
+mod pages;
 mod problem;
 mod records;
 mod refusal;
+mod rest;
 pub mod schedule;
 mod scheduler;
 pub mod serve;
 mod service;
+mod shared;
 mod store;
 mod vendor_root;
 

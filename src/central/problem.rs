@@ -45,6 +45,13 @@ impl Problem {
         Self { title: "Refused".into(), status: status.as_u16(), detail, reason: Some(reason), retry_after_ms: None }
     }
 
+    /// A program without a token that is known here.
+    pub(super) fn no_token() -> Self {
+        let detail = "an Authorization header with a bearer token is needed; `licraft central token create` makes one";
+        let status = StatusCode::UNAUTHORIZED.as_u16();
+        Self { title: "No access".into(), status, detail: detail.into(), reason: None, retry_after_ms: None }
+    }
+
     pub(super) fn own(detail: String) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
         Self { title: "Central failed".into(), status, detail, reason: None, retry_after_ms: None }
@@ -67,6 +74,9 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let json = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], json).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(ms) = self.retry_after_ms {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
         }

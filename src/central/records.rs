@@ -116,6 +116,12 @@ impl ServerRecord {
         now >= self.last_contact.max(self.readopted.unwrap_or_default()).plus(Self::SILENCE)
     }
 
+    /// It spoke.
+    pub fn heard(&mut self, now: Millis) {
+        self.last_contact = now;
+        self.silence_noted = false;
+    }
+
     /// What operators see.
     pub fn status(&self, now: Millis) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! Why central refuses, and the checks of a request that need nothing but the request.
 
 use super::document::{DocumentError, RegistrationRequest, SyncRequest};
+use super::records::AccountRecord;
 use super::store::StoreError;
 use crate::license::{MAX_LICENSES_PER_ACCOUNT, MAX_NAME};
 use crate::pki::PkiError;
@@ -92,6 +93,24 @@ pub(super) fn account_exists(body: &RegistrationRequest) -> CentralError {
     )
 }
 
+pub(super) fn account_unknown(body: &SyncRequest) -> CentralError {
+    refused(
+        RefusalReason::AccountUnknown,
+        format!("server {} has no account {:?} here; was it released? register it again", body.server, body.account),
+    )
+}
+
+pub(super) fn account_closed(account: &AccountRecord) -> CentralError {
+    refused(
+        RefusalReason::AccountUnknown,
+        format!(
+            "account {:?} has ended, by a request of its server; delete it there with `licraft account delete {:?} \
+             --without-central` and request it anew",
+            account.name, account.name
+        ),
+    )
+}
+
 /// Names go into keys, certificates and tables; `/` separates them there.
 pub(super) fn check_name(what: &str, name: &str) -> Result<()> {
     if name.contains('/') {
@@ -123,6 +142,9 @@ pub(super) fn check_registration(body: &RegistrationRequest) -> Result<()> {
 pub(super) fn check_sync(body: &SyncRequest) -> Result<()> {
     if body.seq == 0 {
         return Err(refused(RefusalReason::Invalid, "synchronizations are numbered from 1"));
+    }
+    if body.closing && (body.instances > 0 || !body.usage.is_empty()) {
+        return Err(refused(RefusalReason::Invalid, "an account ends when it is empty; this one still uses licenses"));
     }
     if body.usage.len() > MAX_LICENSES_PER_ACCOUNT || !body.usage.is_sorted_by(|a, b| a.tag < b.tag) {
         let message =

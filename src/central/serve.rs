@@ -1,20 +1,24 @@
-//! Central on the network: documents over HTTPS, the operator's requests over a Unix socket in central's folder.
+//! Central on the network: documents, pages and the REST API over HTTPS, the operator's requests over a Unix socket in
+//! central's folder.
 
-use super::admin::{AdminReply, AdminRequest};
+use super::admin::{AdminReply, AdminRequest, Caller};
 use super::document::MAX_DOCUMENT_BYTES;
 use super::problem::Problem;
 use super::refusal::{CentralError, Refusal, RefusalReason};
 use super::service::Service;
+use super::shared::{Shared, limit};
 use super::{Clock, StoreError};
+use super::{pages, rest};
 use crate::pki::tls::{self, ServerTls};
-use crate::product::limiter::Limiter;
 use crate::product::listener::Peer;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header;
-use axum::middleware::{self, Next};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::IncomingStream;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -22,7 +26,7 @@ use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -115,46 +119,6 @@ impl Running {
     }
 }
 
-#[derive(Clone)]
-struct Shared {
-    service: Arc<Service>,
-    stop: CancellationToken,
-    failure: Arc<parking_lot::Mutex<Option<String>>>,
-    limiter: Arc<Limiter>,
-}
-
-impl Shared {
-    /// Runs `work` where it may block on the disk; a failed store ends central.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Service) -> Result<T, CentralError> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let service = self.service.clone();
-        let done = tokio::task::spawn_blocking(move || work(&service)).await;
-        let error = match done {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => error,
-            Err(panic) => return Err(Problem::own(format!("the request was not carried out: {panic}"))),
-        };
-        match error {
-            CentralError::Refused(Refusal { reason, message }) => {
-                tracing::info!(reason = reason.as_str(), message, "refused");
-                Err(Problem::refused(reason, message))
-            }
-            CentralError::Store(error) => {
-                tracing::error!(%error, "the store failed; central stops");
-                *self.failure.lock() = Some(error.to_string());
-                self.stop.cancel();
-                Err(Problem::own("central cannot use its store and stops; try again later".into()))
-            }
-            CentralError::Pki(error) => {
-                tracing::error!(%error, "central cannot sign");
-                Err(Problem::own(format!("central cannot sign: {error}")))
-            }
-        }
-    }
-}
-
 /// Serves `service` at `listen`, under a certificate for `hosts`, until stopped.
 ///
 /// # Errors
@@ -180,13 +144,16 @@ pub async fn start(
         stop: stop.clone(),
         failure: Arc::clone(&failure),
         limiter: Arc::default(),
+        rolled_over: Arc::default(),
     };
     let documents = Router::new()
         .route(DOCUMENTS_PATH, post(answer).layer(middleware::from_fn_with_state(shared.clone(), limit)))
         .route("/healthz", get(|| async { "ok\n" }))
         .fallback(unknown_path)
         .layer(DefaultBodyLimit::max(MAX_DOCUMENT_BYTES))
-        .with_state(shared.clone());
+        .with_state(shared.clone())
+        .merge(rest::router(shared.clone()))
+        .merge(pages::router(shared.clone(), clock.clone()));
     let admin = Router::new()
         .route(ADMIN_PATH, post(administer))
         // A document inside JSON: every quote of it is escaped.
@@ -198,7 +165,8 @@ pub async fn start(
     tasks.spawn(renew_certificate(shared, tls, hosts.to_vec(), clock, stop.clone()));
     let stopped = stop.clone();
     tasks.spawn(async move {
-        let serving = axum::serve(unix, admin).with_graceful_shutdown(stopped.cancelled_owned());
+        let serving = axum::serve(unix, admin.into_make_service_with_connect_info::<SocketUser>())
+            .with_graceful_shutdown(stopped.cancelled_owned());
         if let Err(error) = serving.await {
             tracing::error!(%error, "the operator's socket failed");
         }
@@ -237,36 +205,40 @@ pub async fn ask(dir: &Path, request: &AdminRequest) -> Result<AdminReply, Serve
     }
 }
 
-/// Registrations and synchronizations alike take one attempt of their source, before anything of them is read: a
-/// signature costs more than a look at a table, and every accepted document a barrier of the disk.
-async fn limit(
-    State(shared): State<Shared>,
-    Extension(Peer(peer)): Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Response {
-    match shared.limiter.take(peer.ip(), Instant::now()) {
-        Ok(()) => next.run(request).await,
-        Err(wait) => Problem::too_many(peer.ip(), wait).into_response(),
-    }
-}
-
 async fn answer(State(shared): State<Shared>, request: Bytes) -> Result<Response, Problem> {
     let response = shared.run(move |service| service.answer(&request)).await?;
     Ok(([(header::CONTENT_TYPE, DOCUMENT_TYPE)], response).into_response())
 }
 
-async fn administer(State(shared): State<Shared>, body: Bytes) -> Result<axum::Json<AdminReply>, Problem> {
+async fn administer(
+    State(shared): State<Shared>,
+    ConnectInfo(SocketUser(uid)): ConnectInfo<SocketUser>,
+    body: Bytes,
+) -> Result<axum::Json<AdminReply>, Problem> {
     let request: AdminRequest = serde_json::from_slice(&body)
         .map_err(|e| Problem::refused(RefusalReason::Invalid, format!("not a request to central: {e}")))?;
-    shared.run(move |service| service.admin(request)).await.map(axum::Json)
+    shared.admin(Caller::uid(uid), request).await.map(axum::Json)
 }
 
-async fn unknown_path() -> Problem {
-    Problem::refused(
-        RefusalReason::NotFound,
-        format!("there is nothing here; documents are posted to {DOCUMENTS_PATH}"),
-    )
+/// Who is at the other end of the operator's socket.
+#[derive(Clone)]
+struct SocketUser(u32);
+
+impl Connected<IncomingStream<'_, UnixListener>> for SocketUser {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        // It was there a moment ago; if the system no longer knows, nobody is named.
+        Self(stream.io().peer_cred().map_or(u32::MAX, |peer| peer.uid()))
+    }
+}
+
+async fn unknown_path(headers: HeaderMap) -> Response {
+    let browser = headers.get(header::ACCEPT).and_then(|types| types.to_str().ok()).is_some_and(|t| t.contains("html"));
+    if browser {
+        return pages::not_found();
+    }
+    let detail =
+        format!("there is nothing here; documents are posted to {DOCUMENTS_PATH}, programs call {}", rest::BASE);
+    Problem::refused(RefusalReason::NotFound, detail).into_response()
 }
 
 /// Made with mode 0600: only who may read the vendor's keys may ask.
@@ -326,6 +298,7 @@ async fn renew_certificate(shared: Shared, tls: ServerTls, hosts: Vec<String>, c
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(RENEW_CERTIFICATE) => {}
+            () = shared.rolled_over.notified() => {}
         }
         let renewed =
             shared.service.keys().tls_identity(&hosts, clock()).and_then(|identity| tls.renew(&identity, ALPN));

@@ -129,6 +129,18 @@ impl Store {
     /// # Errors
     /// When the store fails or a record is damaged.
     pub fn scan<T: DeserializeOwned>(&self, parts: &[&str]) -> Result<Vec<T>, StoreError> {
+        self.range(parts)?.iter().map(|(key, value)| decode(key, value)).collect()
+    }
+
+    /// The keys that begin with `parts`, in order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn keys(&self, parts: &[&str]) -> Result<Vec<String>, StoreError> {
+        Ok(self.range(parts)?.into_iter().map(|(key, _)| key).collect())
+    }
+
+    fn range(&self, parts: &[&str]) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
         let prefix = key(parts) + SEPARATOR;
         let read = || -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
             let table = self.db.begin_read()?.open_table(TABLE)?;
@@ -142,8 +154,7 @@ impl Store {
             }
             Ok(found)
         };
-        let found = read().map_err(|e| database(&self.path, e))?;
-        found.iter().map(|(key, value)| decode(key, value)).collect()
+        read().map_err(|e| database(&self.path, e))
     }
 
     /// Makes `batch` durable: returns only after the device has it.

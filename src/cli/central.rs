@@ -1,17 +1,23 @@
 //! `licraft central`: the vendor's authority.
 
+mod account;
+mod audit;
+mod issuing;
+mod order;
 mod print;
+mod server;
+mod token;
+mod user;
 
 use super::error::CliError;
 use super::output::{Format, Row, cell, print_one, put};
-use crate::central::admin::{AdminReply, AdminRequest, Entitle};
-use crate::central::document::{BillingKind, MAX_DOCUMENT_BYTES};
+use crate::central::admin::{AdminReply, AdminRequest, Caller};
+use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::central::serve::{self, ServeError};
 use crate::central::{CentralError, Keys, Service, StoreError, system_clock};
-use crate::license::Millis;
-use clap::{Subcommand, ValueEnum};
-use print::{done, list};
-use std::io::{IsTerminal, Read, Write};
+use clap::Subcommand;
+use print::done;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,7 +29,8 @@ use std::process::ExitCode;
   licraft central serve --dir /var/lib/central --listen 0.0.0.0:9444 --host central.example.com
   licraft central account create Example --virtual-account Default --dir /var/lib/central
   licraft central entitle --smart-account Example --virtual-account Default \\
-      --license LIC_BASE --name \"Base License\" --quantity 100 --dir /var/lib/central")]
+      --license LIC_BASE --name \"Base License\" --quantity 100 --dir /var/lib/central
+  licraft central user create ann --dir /var/lib/central")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
@@ -42,29 +49,35 @@ pub struct Args {
 enum Command {
     Init(InitArgs),
     Serve(ServeArgs),
-    /// Keep smart accounts and their virtual accounts.
-    #[command(subcommand)]
-    Account(AccountCommand),
-    Entitle(EntitleArgs),
-    /// Keep the on-prem servers.
-    #[command(subcommand)]
-    Server(ServerCommand),
+    Account(account::Args),
+    Entitle(order::EntitleArgs),
+    Order(order::Args),
+    Server(server::Args),
     Answer(AnswerArgs),
+    User(user::Args),
+    Token(token::Args),
+    Audit(audit::Args),
+    IssuingCa(issuing::Args),
 }
 
 /// Make the vendor root, the issuing CA and an empty store.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
-  licraft central init --dir /var/lib/central --name \"Example Vendor\"")]
+#[command(after_help = "Examples:
+  licraft central init --dir /var/lib/central --name \"Example Vendor\"
+  licraft central init --dir /var/lib/central --root-key /media/safe/root-key.pem")]
 struct InitArgs {
     /// The vendor's name, for the certificates.
     #[arg(long, default_value = "Vendor")]
     name: String,
+    /// New file for the vendor root's private key, which central does not need to run. Without: root-key.pem in central's
+    /// folder, to be moved away.
+    #[arg(long, value_name = "FILE")]
+    root_key: Option<PathBuf>,
 }
 
 /// Answer on-prem servers over HTTPS.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   licraft central serve --dir /var/lib/central --listen 0.0.0.0:9444 --host central.example.com")]
 struct ServeArgs {
     /// Address and port to listen on.
@@ -75,119 +88,9 @@ struct ServeArgs {
     hosts: Vec<String>,
 }
 
-#[derive(Subcommand, Debug)]
-enum AccountCommand {
-    /// Make a smart account, or further virtual accounts in it.
-    #[command(after_help = "Example:
-  licraft central account create Example --virtual-account Default --virtual-account Lab")]
-    Create {
-        /// Name of the smart account.
-        smart_account: String,
-        /// A virtual account to make in it; may be repeated.
-        #[arg(long = "virtual-account", value_name = "NAME")]
-        virtual_accounts: Vec<String>,
-    },
-    /// List smart accounts, virtual accounts and what they purchased.
-    #[command(after_help = "Example:
-  licraft central account list -o json")]
-    List,
-}
-
-/// Set what a virtual account purchased of a license.
-#[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:
-  licraft central entitle --smart-account Example --virtual-account Default \\
-      --license LIC_BASE --name \"Base License\" --quantity 100 --term-end 2028-12-31
-  licraft central entitle --smart-account Example --virtual-account Default \\
-      --license LIC_LAB --name \"Lab License\" --quantity 0
-  licraft central entitle --smart-account Example --virtual-account Default \\
-      --license LIC_BASE --name \"Base License\" --quantity 100 --covered-by LIC_PREMIUM
-
-A quantity replaces that of the term with the same billing and end; 0 leaves the catalog entry only.")]
-struct EntitleArgs {
-    #[arg(long, value_name = "NAME")]
-    smart_account: String,
-    #[arg(long, value_name = "NAME")]
-    virtual_account: String,
-    /// Entitlement tag that products ask for.
-    #[arg(long, value_name = "TAG")]
-    license: String,
-    /// What people read.
-    #[arg(long)]
-    name: String,
-    #[arg(long, value_name = "N")]
-    quantity: u64,
-    /// First day it counts (YYYY-MM-DD, UTC). Without: now.
-    #[arg(long, value_name = "DATE", value_parser = first_moment)]
-    term_start: Option<Millis>,
-    /// Last day it counts (YYYY-MM-DD, UTC). Without: it is perpetual.
-    #[arg(long, value_name = "DATE", value_parser = last_moment)]
-    term_end: Option<Millis>,
-    #[arg(long, value_enum, default_value_t = BillingArg::Prepaid)]
-    billing: BillingArg,
-    /// Spare ones of this license cover what lacks of it; may be repeated, the preferred first. Without: as it is.
-    #[arg(long, value_name = "TAG")]
-    covered_by: Vec<String>,
-    /// Nothing covers it any more.
-    #[arg(long, conflicts_with = "covered_by")]
-    no_cover: bool,
-    /// The license may only go to tokens that allow export-controlled functionality.
-    #[arg(long)]
-    export_controlled: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum BillingArg {
-    Prepaid,
-    Usage,
-}
-
-#[derive(Subcommand, Debug)]
-enum ServerCommand {
-    /// List on-prem servers and their accounts.
-    #[command(after_help = "Example:
-  licraft central server list")]
-    List,
-    /// Let the copy of a server that was refused last speak for it; every other copy is refused from then on.
-    #[command(after_help = "Example:
-  licraft central server readopt 6f1c…")]
-    Readopt {
-        /// Server uid, see `server list`.
-        server: String,
-        /// Do not ask.
-        #[arg(short, long)]
-        yes: bool,
-    },
-    /// Refuse a server from now on.
-    #[command(after_help = "Example:
-  licraft central server revoke 6f1c…")]
-    Revoke {
-        server: String,
-        /// Do not ask.
-        #[arg(short, long)]
-        yes: bool,
-    },
-    /// Forget an account that was deleted on its server, so that its virtual account is free again.
-    #[command(after_help = "Example:
-  licraft central server release 6f1c… --account TEST")]
-    Release {
-        server: String,
-        /// The account's name on the server.
-        #[arg(long, value_name = "NAME")]
-        account: String,
-        /// Do not ask.
-        #[arg(short, long)]
-        yes: bool,
-    },
-    /// Show what happened: registrations, refused copies, what operators did.
-    #[command(after_help = "Example:
-  licraft central server events")]
-    Events,
-}
-
 /// Answer a request file by hand: the same bytes as over HTTPS.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   licraft central answer request.json response.json")]
 struct AnswerArgs {
     /// The file that the on-prem server exported.
@@ -208,20 +111,23 @@ async fn dispatch(args: Args, format: Format) -> Result<(), CliError> {
     match args.command {
         Command::Init(init) => self::init(dir, &init, format),
         Command::Serve(serve) => self::serve(dir, serve).await,
-        Command::Account(AccountCommand::Create { smart_account, virtual_accounts }) => {
-            done(format, ask(dir, AdminRequest::CreateAccount { smart_account, virtual_accounts }).await?)
-        }
-        Command::Account(AccountCommand::List) => list(format, ask(dir, AdminRequest::ListAccounts).await?),
-        Command::Entitle(args) => done(format, ask(dir, AdminRequest::Entitle(args.into())).await?),
-        Command::Server(command) => server(dir, command, format).await,
+        Command::Account(args) => account::run(dir, args, format).await,
+        Command::Entitle(args) => order::entitle(dir, args, format).await,
+        Command::Order(args) => order::run(dir, args, format).await,
+        Command::Server(args) => server::run(dir, args, format).await,
+        Command::User(args) => user::run(dir, args, format).await,
+        Command::Token(args) => token::run(dir, args, format).await,
+        Command::Audit(args) => audit::run(dir, args, format).await,
+        Command::IssuingCa(args) => issuing::run(dir, args, format).await,
         Command::Answer(args) => answer(dir, &args, format).await,
     }
 }
 
 fn init(dir: &Path, args: &InitArgs, format: Format) -> Result<(), CliError> {
-    let service = Service::create(dir, &args.name, system_clock()).map_err(|e| failed(&e))?;
+    let made = Service::create(dir, &args.name, args.root_key.as_deref(), &caller(), system_clock());
+    let service = made.map_err(|e| failed(&e))?;
     let fingerprint = service.keys().fingerprint();
-    let (root, key) = (Keys::root_file(dir), Keys::root_key_file(dir));
+    let (root, key) = (Keys::root_file(dir), args.root_key.clone().unwrap_or_else(|| Keys::root_key_file(dir)));
     if format != Format::Table {
         let path = |p: &Path| cell(p.display().to_string());
         let row = Row::new().with("fingerprint", cell(fingerprint)).with("vendor_root", path(&root));
@@ -231,7 +137,8 @@ fn init(dir: &Path, args: &InitArgs, format: Format) -> Result<(), CliError> {
     put(&format!(
         "Vendor root:  {}\nFingerprint:  {fingerprint}\nRoot key:     {}\n\n\
          Give the vendor root's file to on-prem servers and products, and publish its fingerprint.\n\
-         Central does not need the root key to run: move it to a safe place off this machine.\n",
+         Central does not need the root key to run: move it to a safe place off this machine. It is needed again only for \
+         `licraft central issuing-ca rollover`.\n",
         root.display(),
         key.display(),
     ));
@@ -268,25 +175,6 @@ async fn interrupted() -> std::io::Result<()> {
     }
 }
 
-async fn server(dir: &Path, command: ServerCommand, format: Format) -> Result<(), CliError> {
-    match command {
-        ServerCommand::List => list(format, ask(dir, AdminRequest::ListServers).await?),
-        ServerCommand::Events => list(format, ask(dir, AdminRequest::Events).await?),
-        ServerCommand::Readopt { server, yes } => {
-            confirm(yes, &format!("Let the refused copy of server {server} speak for it, and refuse the other?"))?;
-            done(format, ask(dir, AdminRequest::Readopt { server }).await?)
-        }
-        ServerCommand::Revoke { server, yes } => {
-            confirm(yes, &format!("Refuse server {server} from now on?"))?;
-            done(format, ask(dir, AdminRequest::Revoke { server }).await?)
-        }
-        ServerCommand::Release { server, account, yes } => {
-            confirm(yes, &format!("Forget account {account} of server {server}?"))?;
-            done(format, ask(dir, AdminRequest::Release { server, account }).await?)
-        }
-    }
-}
-
 async fn answer(dir: &Path, args: &AnswerArgs, format: Format) -> Result<(), CliError> {
     let io = |what: &str, path: &Path| {
         let what = format!("{what} {}", path.display());
@@ -312,71 +200,15 @@ async fn answer(dir: &Path, args: &AnswerArgs, format: Format) -> Result<(), Cli
 /// Carries `request` out on the store, or through the central that holds it.
 async fn ask(dir: &Path, request: AdminRequest) -> Result<AdminReply, CliError> {
     match Service::open(dir, system_clock()) {
-        Ok(service) => service.admin(request).map_err(|e| failed(&e)),
+        Ok(service) => service.admin(&caller(), request).map_err(|e| failed(&e)),
         Err(CentralError::Store(StoreError::Locked(_))) => serve::ask(dir, &request).await.map_err(serve_failed),
         Err(error) => Err(failed(&error)),
     }
 }
 
-impl From<EntitleArgs> for Entitle {
-    fn from(args: EntitleArgs) -> Self {
-        Self {
-            smart_account: args.smart_account,
-            virtual_account: args.virtual_account,
-            tag: args.license,
-            name: args.name,
-            quantity: args.quantity,
-            term_start: args.term_start,
-            term_end: args.term_end,
-            billing: match args.billing {
-                BillingArg::Prepaid => BillingKind::Prepaid,
-                BillingArg::Usage => BillingKind::Usage,
-            },
-            export_controlled: args.export_controlled,
-            covered_by: match args.no_cover {
-                true => Some(Vec::new()),
-                false => Some(args.covered_by).filter(|tags| !tags.is_empty()),
-            },
-        }
-    }
-}
-
-fn first_moment(date: &str) -> Result<Millis, String> {
-    day(date, 0)
-}
-
-/// The end of the day is the beginning of the next one.
-fn last_moment(date: &str) -> Result<Millis, String> {
-    day(date, 1)
-}
-
-fn day(date: &str, plus_days: i64) -> Result<Millis, String> {
-    let date: jiff::civil::Date = date.parse().map_err(|_| "expected a date like 2028-12-31".to_owned())?;
-    let moment = date
-        .checked_add(jiff::Span::new().days(plus_days))
-        .and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC))
-        .map_err(|e| e.to_string())?;
-    let ms = moment.timestamp().as_millisecond();
-    u64::try_from(ms).map(Millis).map_err(|_| "expected a date after 1970".to_owned())
-}
-
-/// Asks on a terminal; elsewhere `--yes` must have been given.
-fn confirm(yes: bool, question: &str) -> Result<(), CliError> {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(CliError::usage("this needs a confirmation")
-            .because("there is no terminal to ask on")
-            .hint("add --yes"));
-    }
-    put(&format!("{question} Enter 'yes' to continue: "));
-    let mut line = String::new();
-    let read = std::io::stdin().read_line(&mut line);
-    match read {
-        Ok(_) if line.trim() == "yes" => Ok(()),
-        _ => Err(CliError::failed("nothing was changed").because("the answer was not 'yes'")),
-    }
+/// Who runs this command.
+fn caller() -> Caller {
+    Caller::uid(rustix::process::getuid().as_raw())
 }
 
 fn failed(error: &CentralError) -> CliError {

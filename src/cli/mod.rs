@@ -5,6 +5,7 @@ mod agent;
 mod alert;
 mod api_client;
 mod audit;
+mod audit_file;
 mod backup;
 mod central;
 mod cert;

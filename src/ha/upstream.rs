@@ -90,7 +90,7 @@ impl UpstreamKeeper {
             not_exchanged(&what, e).hint(format!(
                 "run the same command again when central answers; or exchange files, with `licraft sync export-request \
                  FILE --account {name:?}` and `licraft sync import-response`, and run it then; where central is gone for \
-                 good, add --without-central"
+                 good, or has released the account, add --without-central"
             ))
         })
     }

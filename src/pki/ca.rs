@@ -152,18 +152,40 @@ pub fn csr_public_key(csr_der: &[u8]) -> Result<super::jws::PublicKey, PkiError>
 /// PEM (RFC 7468) of certificates, in the order given.
 #[must_use]
 pub fn certificates_pem<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> String {
-    use base64::Engine;
     let mut pem = String::new();
-    for der in ders {
-        let text = base64::engine::general_purpose::STANDARD.encode(der);
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        for line in text.as_bytes().chunks(64) {
-            pem.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
-            pem.push('\n');
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
-    }
+    ders.into_iter().for_each(|der| push_pem(&mut pem, "CERTIFICATE", der));
     pem
+}
+
+/// PEM (RFC 7468, section 10) of a private key in PKCS#8.
+#[must_use]
+pub fn key_pem(pkcs8: &[u8]) -> Zeroizing<String> {
+    // Never moved while it grows: what is left behind would not be cleared.
+    let mut pem = Zeroizing::new(String::with_capacity(2 * pkcs8.len() + 128));
+    push_pem(&mut pem, "PRIVATE KEY", pkcs8);
+    pem
+}
+
+/// The private key of a PEM file, as PKCS#8 DER.
+///
+/// # Errors
+/// When there is none or it is broken.
+pub fn key_from_pem(pem: &[u8]) -> Result<Zeroizing<Vec<u8>>, PkiError> {
+    use rustls_pki_types::pem::PemObject;
+    let key = PrivatePkcs8KeyDer::from_pem_slice(pem);
+    let key = key.map_err(|_| PkiError::Key("expected a PRIVATE KEY in PEM (RFC 7468, section 10)"))?;
+    Ok(Zeroizing::new(key.secret_pkcs8_der().to_vec()))
+}
+
+fn push_pem(pem: &mut String, label: &str, der: &[u8]) {
+    use base64::Engine;
+    let text = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(der));
+    pem.push_str(&format!("-----BEGIN {label}-----\n"));
+    for line in text.as_bytes().chunks(64) {
+        pem.push_str(std::str::from_utf8(line).expect("base64 is ASCII"));
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
 }
 
 /// The certificates of a PEM file, as DER.

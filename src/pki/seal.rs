@@ -143,6 +143,8 @@ pub fn write_secret(path: &Path, secret: &[u8]) -> Result<(), PkiError> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(error)?;
     file.write_all(secret).and_then(|()| file.sync_all()).map_err(error)?;
     if let Some(folder) = path.parent() {
+        // A bare name is in the current folder.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         std::fs::File::open(folder).and_then(|d| d.sync_all()).map_err(error)?;
     }
     Ok(())

@@ -117,7 +117,7 @@ impl Failure {
 }
 
 /// An error's clause as a sentence.
-fn sentence(clause: &str) -> String {
+pub fn sentence(clause: &str) -> String {
     let mut letters = clause.chars();
     let first = letters.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
     format!("{first}{}.", letters.as_str())

@@ -90,12 +90,12 @@ fn open(dir: &Path) -> Result<Store, Box<dyn std::error::Error>> {
             for entry in std::fs::read_dir(dir)? {
                 std::fs::remove_file(entry?.path())?;
             }
-            Keys::create(dir, "Test", system_clock()())?;
+            Keys::create(dir, &Keys::root_key_file(dir), "Test", system_clock()())?;
             Ok(Store::create(dir)?)
         }
         opened => {
             let store = std::mem::ManuallyDrop::new(opened?);
-            Keys::load(dir)?;
+            Keys::load(dir, Keys::FIRST)?;
             Ok(std::mem::ManuallyDrop::into_inner(store))
         }
     }

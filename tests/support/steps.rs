@@ -91,14 +91,25 @@ impl Rig {
                 Command::RequestAccount { name, requested_by: "me".into(), smart_account: "S".into(), virtual_account }
             }
             (1, _) => Command::RejectAccount { account, reason: "no".into() },
-            (2, Some(AccountStatus::Inactive)) if step.n < 8 => Command::CloseAccount { account },
-            (2, Some(AccountStatus::Inactive)) if step.n == 11 => Command::AbandonAccount { account },
+            (2 | 4..=6, Some(AccountStatus::Inactive)) => self.ending(account, step),
             (2, _) => Command::DeleteAccount { account },
             (3, Some(AccountStatus::Active)) => Command::DeactivateAccount { account, reason: "moved".into() },
             (_, Some(AccountStatus::Requested)) => Command::ApproveAccount { account, keys: keys() },
             (_, Some(AccountStatus::Approved)) => activate(account, self.some_terms(step)),
             (_, Some(AccountStatus::Inactive)) => Command::ReactivateAccount { account },
             _ => Command::CreateVirtualAccount { account, name: format!("Lab {}", step.n % 4) },
+        }
+    }
+
+    /// What brings an inactive account nearer to its end.
+    fn ending(&self, account: AccountId, step: &Step) -> Command {
+        let vas = self.state.virtual_accounts(account);
+        let registered = vas.flat_map(|va| self.state.instances_of(va.id, None)).map(|i| i.id).next();
+        match (step.n, registered) {
+            (0..=8, Some(instance)) => Command::RemoveInstance { instance },
+            (0..=4, _) => Command::CloseAccount { account },
+            (5..=8, _) => Command::AbandonAccount { account },
+            _ => Command::DeleteAccount { account },
         }
     }
 

@@ -205,6 +205,33 @@ pub struct LicenseTerms {
     pub covered_by: Vec<String>,
 }
 
+impl LicenseTerms {
+    /// Purchased in all, whenever it counts.
+    #[must_use]
+    pub fn purchased(&self) -> u64 {
+        self.terms.iter().map(|term| term.quantity).sum()
+    }
+
+    /// What was purchased, as people read it.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let terms = self.terms.iter().map(|term| match term.end {
+            None => format!("{} perpetual", term.quantity),
+            Some(end) => format!("{} until {}", term.quantity, last_day(end)),
+        });
+        match terms.collect::<Vec<_>>().join(", ") {
+            nothing if nothing.is_empty() => "nothing".into(),
+            terms => terms,
+        }
+    }
+}
+
+/// The last day before `end`, in UTC.
+fn last_day(end: u64) -> String {
+    let moment = i64::try_from(end.saturating_sub(1)).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    moment.map_or_else(|| end.to_string(), |moment| moment.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TermTerms {

@@ -3,7 +3,7 @@
 use super::super::error::CliError;
 use super::super::output::{Format, Row, cell, print_list, print_one, put, text_or_none, time};
 use super::unexpected;
-use crate::central::admin::{AccountRow, AdminReply, ServerRow};
+use crate::central::admin::{AccountRow, AdminReply, Order, ServerRow, TokenRow, UserRow};
 use crate::central::document::LicenseTerms;
 
 pub fn done(format: Format, reply: AdminReply) -> Result<(), CliError> {
@@ -39,7 +39,35 @@ pub fn list(format: Format, reply: AdminReply) -> Result<(), CliError> {
                 .collect();
             print_list(format, "events", &rows);
         }
-        AdminReply::Done(_) | AdminReply::Document(_) => return Err(unexpected()),
+        AdminReply::Orders(orders) => {
+            print_list(format, "orders", &orders.into_iter().map(order_row).collect::<Vec<_>>());
+        }
+        AdminReply::Users(users) => {
+            let row = |user: UserRow| {
+                Row::new()
+                    .with("user", cell(user.name))
+                    .with("sees", cell(user.smart_account.unwrap_or_else(|| "everything".into())))
+                    .with("created", time(user.created.0))
+                    .with("must_change_password", cell(user.must_change))
+            };
+            print_list(format, "users", &users.into_iter().map(row).collect::<Vec<_>>());
+        }
+        AdminReply::Tokens(tokens) => {
+            let row = |token: TokenRow| {
+                Row::new()
+                    .with("id", cell(token.id))
+                    .with("description", text_or_none(&token.description))
+                    .with("sees", cell(token.smart_account.unwrap_or_else(|| "everything".into())))
+                    .with("created", time(token.created.0))
+                    .with("created_by", cell(token.created_by))
+            };
+            print_list(format, "tokens", &tokens.into_iter().map(row).collect::<Vec<_>>());
+        }
+        AdminReply::Done(_)
+        | AdminReply::Document(_)
+        | AdminReply::Audit(_)
+        | AdminReply::AuditVerdict { .. }
+        | AdminReply::Issuing(_) => return Err(unexpected()),
     }
     Ok(())
 }
@@ -78,11 +106,28 @@ fn account_rows(account: AccountRow) -> Vec<Row> {
     account.licenses.into_iter().map(license).collect()
 }
 
+fn order_row(order: Order) -> Row {
+    Row::new()
+        .with("time", time(order.at.0))
+        .with("by", cell(order.actor))
+        .with("smart_account", cell(order.smart_account))
+        .with("virtual_account", cell(order.virtual_account))
+        .with("license", cell(order.tag))
+        .with("before", cell(order.before.as_ref().map(LicenseTerms::in_words)))
+        .with("after", cell(order.after.as_ref().map(LicenseTerms::in_words)))
+        .json_only("number", cell(order.seq))
+        .json_only("license_before", serde_json::to_value(&order.before).unwrap_or_default())
+        .json_only("license_after", serde_json::to_value(&order.after).unwrap_or_default())
+}
+
 fn server_row(server: ServerRow) -> Row {
     Row::new()
         .with("server", cell(server.server))
         .with("status", cell(server.status))
-        .with("account", cell(server.account))
+        .with(
+            "account",
+            cell(server.account.map(|name| if server.closed.is_some() { format!("{name} (ended)") } else { name })),
+        )
         .with("smart_account", cell(server.smart_account))
         .with("virtual_account", cell(server.virtual_account))
         .with("instances", cell(server.instances))
@@ -90,4 +135,5 @@ fn server_row(server: ServerRow) -> Row {
         .json_only("sequence", cell(server.seq))
         .json_only("incarnation", cell(server.incarnation))
         .json_only("last_contact", time(server.last_contact.0))
+        .json_only("closed", time(server.closed.unwrap_or_default().0))
 }

@@ -113,7 +113,11 @@ impl Apply<'_> {
         }
         self.inform(id, "synchronized", format!("Synchronization {seq} was successful."));
         if closing {
-            self.inform(id, "account-closed", "Central has closed the account, and has freed its virtual account.".into());
+            self.inform(
+                id,
+                "account-closed",
+                "Central has closed the account, and has freed its virtual account.".into(),
+            );
         }
         Ok(Outcome::Done)
     }
