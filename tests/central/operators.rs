@@ -42,6 +42,22 @@ impl Offline {
 }
 
 #[test]
+fn the_root_key_goes_where_it_is_told_also_by_a_bare_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("central");
+    let mut command = Process::new(env!("CARGO_BIN_EXE_licraft"));
+    command.args(["central", "init", "--root-key", "safe.pem", "--dir"]).arg(&home).current_dir(dir.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("Root key:     safe.pem"), "{said}");
+    let key = std::fs::read_to_string(dir.path().join("safe.pem")).unwrap();
+    assert!(key.starts_with("-----BEGIN PRIVATE KEY-----\n") && !home.join("root-key.pem").exists());
+    assert_eq!(central_cli(&home, &["account", "list"]).0, 0, "central opens without it");
+    let (_, shown, _) = central_cli(&home, &["issuing-ca", "show", "-o", "plain"]);
+    assert!(shown.starts_with("1\t"), "{shown}");
+}
+
+#[test]
 fn each_order_is_kept_with_what_it_changed() {
     let central = Offline::new();
     assert_eq!(central.ok(&["order", "list"]), "No orders.\n");

@@ -108,8 +108,8 @@ impl Rig {
         let registered = vas.flat_map(|va| self.state.instances_of(va.id, None)).map(|i| i.id).next();
         match (step.n, registered) {
             (0..=8, Some(instance)) => Command::RemoveInstance { instance },
-            (0..=6, _) => Command::CloseAccount { account },
-            (7, _) => Command::AbandonAccount { account },
+            (0..=4, _) => Command::CloseAccount { account },
+            (5..=8, _) => Command::AbandonAccount { account },
             _ => Command::DeleteAccount { account },
         }
     }
