@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[path = "support/proxy.rs"]
+mod forward;
 #[path = "central/limits.rs"]
 mod limits;
+#[path = "central/proxy.rs"]
+mod proxy;
 
 use licraft::central::admin::{AdminReply, AdminRequest, Entitle, ServerRow};
 use licraft::central::document::{self, BillingKind, SyncRequest, SyncResponse, Unverified};
@@ -125,7 +129,7 @@ impl Central {
     async fn serve(&mut self) {
         let service = reopen(&self.home()).await;
         let listen = "127.0.0.1:0".parse().unwrap();
-        let hosts = ["127.0.0.1".to_owned()];
+        let hosts = ["127.0.0.1".to_owned(), proxy::HOST.to_owned()];
         self.running = Some(serve::start(service, &self.home(), listen, &hosts, system_clock()).await.unwrap());
     }
 
@@ -362,6 +366,7 @@ async fn spare_licenses_cover_by_the_rules_of_central() {
         product_type: "Router".into(),
         software_version: "1".into(),
         certificate,
+        devices: vec![],
     });
     let Outcome::Registered(registered) = registered else { panic!("{registered:?}") };
     let action = InstanceAction::Authorize { usage: vec![("LAB".into(), 4)] };

@@ -5,6 +5,8 @@
 
 #[path = "support/auditor.rs"]
 mod auditor;
+#[path = "license/life.rs"]
+mod life;
 #[path = "support/rig.rs"]
 mod rig;
 #[path = "support/steps.rs"]
@@ -46,9 +48,12 @@ fn random_commands_agree_with_the_model_on_every_replica() {
 }
 
 /// What the random sequences must have met at least three times.
-const MUST_MEET: [&str; 48] = [
+const MUST_MEET: [&str; 63] = [
     "BeginSession: Done",
     "BeginSync: SyncBegun",
+    "CreateAdminIdentity: Done",
+    "CreateAdminIdentity: exists",
+    "CreateAdminIdentity: invalid",
     "ChangeUser: Done",
     "ChangeUser: state",
     "CompleteSync: Done",
@@ -63,7 +68,12 @@ const MUST_MEET: [&str; 48] = [
     "DeleteVirtualAccount: Done",
     "DeleteVirtualAccount: not-empty",
     "DeleteUser: Done",
+    "EndSessions: Done",
+    "EnrolTotp: Done",
+    "EnrolTotp: state",
     "FailSync: Done",
+    "LabelLicense: Done",
+    "LabelLicense: invalid",
     "Numbered: Authorized",
     "Numbered: CertificateRenewed",
     "Numbered: Deregistered",
@@ -76,6 +86,7 @@ const MUST_MEET: [&str; 48] = [
     "Numbered: request-mismatch",
     "Numbered: stale-request",
     "Register: Registered",
+    "Register: invalid",
     "Register: account-inactive",
     "Register: token-exhausted",
     "Register: token-expired",
@@ -84,13 +95,19 @@ const MUST_MEET: [&str; 48] = [
     "RemoveInstance: Done",
     "RenameVirtualAccount: Done",
     "RequestAccount: exists",
+    "ResetTotp: Done",
+    "RevokeAdminIdentity: Done",
     "SetSyncSchedule: Done",
     "SetSyncSchedule: invalid",
     "TouchSession: Done",
     "TransferInstance: Done",
     "TransferLicense: Done",
     "TransferLicense: limit",
+    "UseTotp: Done",
+    "UseTotp: not-found",
+    "UseTotp: state",
     "WantServerCertificate: Done",
+    "devices",
     "repeated",
     "server certificate: expiring",
     "server certificate: pending",

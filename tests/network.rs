@@ -17,6 +17,8 @@ mod observer;
 
 #[path = "network/address.rs"]
 mod address;
+#[path = "network/administration.rs"]
+mod administration;
 #[path = "network/backup.rs"]
 mod backup;
 #[path = "network/bad_input.rs"]

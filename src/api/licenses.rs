@@ -5,8 +5,8 @@ use super::incumbent::License;
 use super::problem::{Problem, Problems};
 use super::{Answer, Api, done};
 use crate::license::Action;
-use crate::proto::admin::TransferLicenseRequest;
 use crate::proto::admin::licenses_server::Licenses;
+use crate::proto::admin::{LabelLicenseRequest, TransferLicenseRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -22,6 +22,9 @@ pub struct Search {
     /// Only this virtual account.
     #[param(required = false)]
     virtual_account: String,
+    /// Only licenses with this label.
+    #[param(required = false)]
+    label: String,
     #[param(minimum = 0, required = false)]
     offset: usize,
     /// Rows at most.
@@ -31,7 +34,8 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { search: String::new(), virtual_account: String::new(), offset: 0, limit: super::PAGE }
+        let (search, virtual_account, label) = Default::default();
+        Self { search, virtual_account, label, offset: 0, limit: super::PAGE }
     }
 }
 
@@ -66,9 +70,10 @@ pub async fn list(
     };
     let text = wanted.search.to_lowercase();
     let found = vas.iter().flat_map(|va| state.pools(va.id).map(move |pool| (va, pool))).filter(|(_, pool)| {
-        let license = state.license(pool.license);
-        text.is_empty()
-            || license.is_some_and(|l| l.name.to_lowercase().contains(&text) || l.tag.to_lowercase().contains(&text))
+        let Some(license) = state.license(pool.license) else { return false };
+        let holds = |part: &str| part.to_lowercase().contains(&text);
+        (wanted.label.is_empty() || license.labels.contains(&wanted.label))
+            && (text.is_empty() || holds(&license.name) || holds(&license.tag))
     });
     let found: Vec<_> = found.collect();
     let page = found.iter().skip(wanted.offset).take(wanted.limit);
@@ -104,5 +109,35 @@ pub async fn transfer(
     client.account(Action::ManageLicenses, &app.state(), &account)?;
     let asked = TransferLicenseRequest { account, license, from, to, quantity };
     done(Licenses::transfer(&app.context.service, app.ask(&client, asked)).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Labels to put on a license and to take off.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// Name or entitlement tag.
+    license: String,
+    #[serde(default)]
+    add: Vec<String>,
+    #[serde(default)]
+    remove: Vec<String>,
+}
+
+/// Change the labels of a license.
+#[utoipa::path(
+    post, path = "/api/v1/accounts/{account}/licenses/labels", tag = "licenses",
+    params(("account" = String, Path)), request_body = Labels,
+    responses((status = 204, description = "Changed"), Problems), security(("bearer" = []))
+)]
+pub async fn label(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Body(Labels { license, add, remove }): Body<Labels>,
+) -> Result<StatusCode, Problem> {
+    client.account(Action::ManageLicenses, &app.state(), &account)?;
+    let asked = LabelLicenseRequest { account, license, add, remove };
+    done(Licenses::label(&app.context.service, app.ask(&client, asked)).await)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -98,10 +98,12 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
+    /// Goes by the proxy that is set now.
+    ///
     /// # Errors
-    /// When the vendor root cannot be trusted for TLS.
+    /// When the vendor root cannot be trusted for TLS, or the proxy is unusable.
     pub fn new(ledger: Arc<dyn Ledger>, sealer: Sealer, root: VendorRoot, clock: Clock) -> Result<Self> {
-        let link = Link::new(&root)?;
+        let link = Link::new(&root, &ledger.state().settings().proxy)?;
         Ok(Self { ledger, sealer, root, link, clock, busy: parking_lot::Mutex::default() })
     }
 

@@ -1,6 +1,7 @@
 //! The command line: one file a command, over the admin protocol only.
 
 mod account;
+mod admin_identity;
 mod agent;
 mod alert;
 mod api_client;
@@ -30,6 +31,7 @@ mod stream;
 mod sync;
 mod terminal;
 mod token;
+mod totp;
 mod user;
 mod version;
 mod virtual_account;
@@ -80,6 +82,7 @@ enum Command {
     Cert(cert::Args),
     User(user::Args),
     ApiClient(api_client::Args),
+    AdminIdentity(admin_identity::Args),
     Audit(audit::Args),
     Backup(backup::Args),
     Doctor(doctor::Args),
@@ -90,8 +93,6 @@ enum Command {
     Version(version::Args),
     #[command(hide = true)]
     Man(completion::ManArgs),
-    #[command(hide = true)]
-    AdminIdentity(Later),
     #[command(hide = true)]
     Clock(Later),
 }
@@ -175,9 +176,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Cert(args) => block_on(cert::run(args, &context)),
         Command::User(args) => block_on(user::run(args, &context)),
         Command::ApiClient(args) => block_on(api_client::run(args, &context)),
+        Command::AdminIdentity(args) => block_on(admin_identity::run(args, &context)),
         Command::Audit(args) => block_on(audit::run(args, &context)),
         Command::Backup(args) => block_on(backup::run(args, &context)),
-        Command::AdminIdentity(later) => Err(later.refuse("admin-identity", "the admin socket on a node")),
         Command::Clock(later) => Err(later.refuse("clock", "setting the machine's clock right")),
     }
 }

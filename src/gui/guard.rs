@@ -81,7 +81,7 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
         let next: String = byte_serialize(target.as_bytes()).collect();
         return see_other(&if wanted { format!("/sign-in?next={next}") } else { "/sign-in".to_owned() });
     };
-    if viewer.must_change() && !matches!(request.uri().path(), "/password" | "/sign-out") {
+    if viewer.must_change() && !matches!(request.uri().path(), "/password" | "/sign-out" | "/sign-out-everywhere") {
         return see_other("/password");
     }
     request.extensions_mut().insert(viewer);

@@ -10,10 +10,12 @@ mod list;
 mod pages;
 mod sessions;
 mod sign_in;
+mod tickets;
 mod view;
 
 use crate::admin::ClusterControl;
 use crate::pki::passwords::Passwords;
+use crate::pki::seal::Sealer;
 use crate::product::Clock;
 use crate::raft::Ledger;
 use attempts::Attempts;
@@ -22,6 +24,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use sessions::Sessions;
 use std::sync::Arc;
+use tickets::Tickets;
 
 /// What the pages need from the node around them.
 #[derive(Clone)]
@@ -35,6 +38,8 @@ pub struct GuiContext {
     pub clock: Clock,
     /// Base URL of the pages at the virtual address, as in `https://10.0.0.12:8443`; None without one.
     pub vip_url: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// The sealing key; a retired node has none any more.
+    pub sealer: Arc<dyn Fn() -> Option<Sealer> + Send + Sync>,
 }
 
 impl std::fmt::Debug for GuiContext {
@@ -48,6 +53,7 @@ struct App {
     context: GuiContext,
     sessions: Sessions,
     attempts: Attempts,
+    tickets: Tickets,
     passwords: Passwords,
 }
 
@@ -55,7 +61,8 @@ struct App {
 /// [`crate::product::listener::serve_tls`] adds it. Only for TLS: the session cookie is never sent without.
 pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
-    let app = Arc::new(App { context, sessions, attempts: Attempts::default(), passwords: Passwords::default() });
+    let (attempts, tickets, passwords) = (Attempts::default(), Tickets::default(), Passwords::default());
+    let app = Arc::new(App { context, sessions, attempts, tickets, passwords });
     let signed_in = Router::new()
         .route("/", get(pages::overview))
         .route("/high-availability", get(pages::availability))
@@ -66,6 +73,7 @@ pub fn router(context: GuiContext) -> Router {
         .route("/event-log", get(pages::events))
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
         .route("/sign-out", post(sign_in::sign_out))
+        .route("/sign-out-everywhere", post(sign_in::sign_out_everywhere))
         .fallback(pages::not_found)
         .layer(from_fn_with_state(Arc::clone(&app), guard::require_session));
     Router::new()

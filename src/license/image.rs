@@ -28,6 +28,7 @@ impl State {
             RecordKey::Audit(block) => self.audit_block(*block)?,
             RecordKey::Readmitted(id) => Record::Readmitted(*self.readmitted.get(id)?),
             RecordKey::ServerCertificate => self.server_certificate_record()?,
+            RecordKey::AdminIdentity(name) => Record::AdminIdentity(self.admin_identity(name)?.clone()),
         })
     }
 
@@ -74,6 +75,7 @@ impl State {
             .chain((0..MAX_AUDIT / AUDIT_BLOCK).filter_map(|block| self.audit_block(block)))
             .chain(self.readmitted.iter().map(|id| Record::Readmitted(*id)))
             .chain(self.server_certificate_record())
+            .chain(self.admin_identities.values().map(|r| Record::AdminIdentity((**r).clone())))
             .map(|r| (r.key(), r))
     }
 
@@ -109,6 +111,7 @@ impl State {
                 Record::Audit(r) => state.audit.extend(r.into_iter().map(|entry| (entry.seq, Arc::new(entry)))),
                 Record::Readmitted(id) => drop(state.readmitted.insert(id)),
                 Record::ServerCertificate(r) => state.server_certificate = Arc::new(r),
+                Record::AdminIdentity(r) => drop(state.admin_identities.insert(r.name.clone(), Arc::new(r))),
             }
         }
         state.index = Index::of(&state);
@@ -235,13 +238,16 @@ impl Index {
     }
 
     pub fn add_instance(&mut self, account: AccountId, instance: &Instance) {
-        self.udis.entry(account).or_default().insert(instance.udi.clone(), instance.id);
+        let udis = self.udis.entry(account).or_default();
+        udis.extend(instance.udis().map(|udi| (udi.clone(), instance.id)));
         self.instances_of.insert((instance.va, instance.id));
         self.lapses.insert((instance.lapse_day(), instance.id));
     }
     pub fn remove_instance(&mut self, account: AccountId, instance: &Instance) {
         if let Some(udis) = self.udis.get_mut(&account) {
-            udis.remove(&*instance.udi);
+            for udi in instance.udis() {
+                udis.remove(&**udi);
+            }
             if udis.is_empty() {
                 self.udis.remove(&account);
             }

@@ -57,6 +57,8 @@ pub struct Settings {
     pub election_max_ms: u64,
     /// Shorter passwords are not taken.
     pub min_password_bytes: u64,
+    /// URL of the HTTP proxy on the way to central, without a name or a password; empty without one.
+    pub proxy: String,
 }
 
 impl Default for Settings {
@@ -70,6 +72,7 @@ impl Default for Settings {
             election_min_ms: 150,
             election_max_ms: 300,
             min_password_bytes: MIN_PASSWORD_BYTES,
+            proxy: String::new(),
         }
     }
 }
@@ -300,6 +303,8 @@ pub struct License {
     pub export_controlled: bool,
     /// Entitlement tags of the licenses whose spare ones cover what lacks of this one, the preferred first.
     pub covered_by: Vec<String>,
+    /// What operators call it by to find it again, sorted; at most [`super::MAX_LABELS`]. Central knows nothing of them.
+    pub labels: Vec<String>,
 }
 
 /// What one virtual account has and uses of one license.
@@ -368,6 +373,14 @@ pub struct Udi {
     pub sn: String,
 }
 
+/// One more device of a product that is a cluster itself and registers once for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub udi: Arc<Udi>,
+    /// None: the product asked not to share it.
+    pub host_name: Option<Arc<str>>,
+}
+
 /// What is kept of an issued ID certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdCertificate {
@@ -424,9 +437,22 @@ pub struct Instance {
     /// None before the first authorization.
     pub authorized_until: Option<Millis>,
     pub last_request: Option<LastRequest>,
+    /// Further devices, at most [`super::MAX_DEVICES`]; None for the many that are one device.
+    pub devices: Option<Arc<[Device]>>,
 }
 
 impl Instance {
+    /// The further devices that it registered for.
+    #[must_use]
+    pub fn devices(&self) -> &[Device] {
+        self.devices.as_deref().unwrap_or_default()
+    }
+
+    /// The identities of all its devices, its own first.
+    pub fn udis(&self) -> impl Iterator<Item = &Arc<Udi>> {
+        std::iter::once(&self.udi).chain(self.devices().iter().map(|d| &d.udi))
+    }
+
     /// When its authorization and the grace after it have passed without contact.
     #[must_use]
     pub fn lapses_at(&self) -> Millis {
@@ -513,6 +539,39 @@ pub struct User {
     pub disabled: bool,
     pub created: Millis,
     pub password_changed: Millis,
+    /// None: a password is enough.
+    pub totp: Option<Totp>,
+}
+
+/// A second factor (RFC 6238): what the user's authenticator and this server know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totp {
+    /// Tells one enrolment from another.
+    pub id: u64,
+    pub seed: Sealed,
+    /// A first code has shown that the authenticator has the seed: from then on codes are asked for.
+    pub confirmed: bool,
+    /// The newest time step of which a code was used; those up to it are used up.
+    pub last_step: u64,
+}
+
+impl Totp {
+    /// What the seed is sealed for (the context of `pki::seal`).
+    pub const SEED_CONTEXT: &str = "totp seed";
+}
+
+/// An administrator elsewhere, known by the key of a certificate of the cluster CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminIdentity {
+    /// Unique.
+    pub name: String,
+    /// One for the whole server.
+    pub role: Role,
+    /// SHA-256 of the certified SubjectPublicKeyInfo.
+    pub key_hash: Digest32,
+    pub created: Millis,
+    pub created_by: String,
+    pub expires: Millis,
 }
 
 /// A browser signed in: found by the hash of its token, replicated so that it outlives the active node.
@@ -591,6 +650,7 @@ pub enum RecordKey {
     Audit(u64),
     Readmitted(InstanceId),
     ServerCertificate,
+    AdminIdentity(String),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -618,6 +678,7 @@ pub enum Record {
     /// A product that was this instance after the backup is another one now: its old certificate has served.
     Readmitted(InstanceId),
     ServerCertificate(ServerCertificate),
+    AdminIdentity(AdminIdentity),
 }
 
 impl Record {
@@ -645,6 +706,7 @@ impl Record {
             Self::Audit(r) => RecordKey::Audit(r.first().map_or(0, |e| e.seq % MAX_AUDIT / AUDIT_BLOCK)),
             Self::Readmitted(id) => RecordKey::Readmitted(*id),
             Self::ServerCertificate(_) => RecordKey::ServerCertificate,
+            Self::AdminIdentity(r) => RecordKey::AdminIdentity(r.name.clone()),
         }
     }
 }

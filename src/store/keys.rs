@@ -43,6 +43,10 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::Audit(block) => numbers(&mut out, 17, &[*block]),
         RecordKey::Readmitted(id) => numbers(&mut out, 18, &[id.0]),
         RecordKey::ServerCertificate => out.push(19),
+        RecordKey::AdminIdentity(name) => {
+            out.push(20);
+            out.extend_from_slice(name.as_bytes());
+        }
     }
     out
 }
@@ -104,6 +108,7 @@ mod tests {
             any::<u64>().prop_map(RecordKey::Audit),
             any::<u64>().prop_map(|id| RecordKey::Readmitted(InstanceId(id))),
             Just(RecordKey::ServerCertificate),
+            ".{0,4}".prop_map(RecordKey::AdminIdentity),
         ]
     }
 

@@ -56,6 +56,10 @@ impl Auditor {
             same("virtual accounts", vas, ids(state.virtual_accounts(account.id).map(|v| v.id.0)))?;
             let tags: Vec<String> = self.licenses.values().filter(|l| l.0 == *id).map(|l| l.1.clone()).collect();
             same("licenses", sorted(tags), state.licenses(account.id).map(|l| l.tag.clone()).collect())?;
+            for license in state.licenses(account.id) {
+                let labels = self.labels.get(&license.id.0).into_iter().flatten().cloned().collect();
+                same("labels", labels, license.labels.clone())?;
+            }
         }
         for va in self.vas.keys() {
             let pools: Vec<Key> = self.pools().into_iter().filter(|k| k.0 == *va).collect();
@@ -83,6 +87,7 @@ impl Auditor {
             same("last contact", model.contact, instance.last_contact.0)?;
             same("certificate", &model.certificate, &instance.certificate)?;
             same("virtual account", model.va, instance.va.0)?;
+            same("devices", &model.devices[..], instance.devices())?;
         }
         self.compare_people(state)?;
         let mut alerts = self.own_alerts();

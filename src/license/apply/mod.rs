@@ -1,10 +1,12 @@
 //! The only mutator of the state: checks a command first, then carries it out whole.
 
 mod accounts;
+mod admin_identities;
 mod alerts;
 mod cluster;
 mod inputs;
 mod instances;
+mod labels;
 mod numbered;
 mod pools;
 mod register;
@@ -12,6 +14,7 @@ mod restore;
 mod server_certificate;
 mod sync;
 mod tokens;
+mod totp;
 mod users;
 mod virtual_accounts;
 
@@ -141,6 +144,15 @@ impl Apply<'_> {
             Command::EndSession { id } => self.end_session(id),
             Command::CreateApiClient { .. } => self.create_api_client(command),
             Command::RevokeApiClient { id } => self.revoke_api_client(id),
+            Command::EnrolTotp { name, seed } => self.enrol_totp(name, seed),
+            Command::UseTotp { name, id, step } => self.use_totp(name, *id, *step),
+            Command::ResetTotp { name } => self.reset_totp(name),
+            Command::EndSessions { name } => self.end_sessions_by_hand(name),
+            Command::LabelLicense { license, add, remove } => self.label_license(*license, add, remove),
+            Command::CreateAdminIdentity { name, role, key_hash, expires } => {
+                self.create_admin_identity(name, *role, *key_hash, *expires)
+            }
+            Command::RevokeAdminIdentity { name } => self.revoke_admin_identity(name),
         }
     }
 
