@@ -61,6 +61,7 @@ fn register(token_hash: Digest32, n: u64) -> Command {
         product_type: "Example Switch 9300".into(),
         software_version: "17.12.4".into(),
         certificate: IdCertificate { serial, key_hash: digest(n), not_before, not_after },
+        devices: vec![],
     }
 }
 

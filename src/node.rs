@@ -101,12 +101,18 @@ fn admin_parts(shared: &Arc<Shared>, control: &Arc<Control>) -> admin::Parts {
         let control = control.clone();
         move || control.current().and_then(|running| running.identity.sealer.clone())
     };
+    let authority = {
+        let control = control.clone();
+        move || control.current().and_then(|running| running.identity.authority())
+    };
     admin::Parts {
         ledger: shared.ledger.clone(),
         cluster: control.clone(),
         sync: control.clone(),
         forwarder: Arc::new(Forward { control: control.clone() }),
         sealer: Arc::new(sealer),
+        authority: Arc::new(authority),
+        clock: shared.clock.clone(),
     }
 }
 
@@ -122,13 +128,24 @@ fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pag
         let retired = served.is_none();
         let serving = Arc::new(move || served.as_ref().is_some_and(|served| served.serving_until().is_some()));
         let (ledger, clock) = (shared.ledger.clone(), shared.clock.clone());
-        let service = admin::Service::new(admin_parts(&shared, &control));
+        let parts = admin_parts(&shared, &control);
+        let (sealer, service) = (parts.sealer.clone(), admin::Service::new(parts));
         let lists = lists.clone();
         let api = api::ApiContext { service: service.clone(), lists, clock: clock.clone(), serving: serving.clone() };
         let data_dir = shared.config.data_dir.clone();
         let cluster = control.clone();
         let vip_url = Arc::new(move || vip_url(&shared));
-        let gui = gui::router(gui::GuiContext { ledger, cluster, service, data_dir, serving, retired, clock, vip_url });
+        let gui = gui::router(gui::GuiContext {
+            ledger,
+            cluster,
+            service,
+            data_dir,
+            serving,
+            retired,
+            clock,
+            vip_url,
+            sealer,
+        });
         if retired { gui } else { gui.merge(api::router(api)) }
     })
 }
@@ -212,11 +229,14 @@ impl admin::Forwarder for Forward {
     }
 }
 
-/// Whose certificate it is that opens an admin connection: so far only nodes of this cluster have one.
+/// Whose certificate it is that opens an admin connection: a node's of this cluster, or an admin identity's.
 #[must_use]
 pub fn identify(shared: &Shared, cluster_id: &str, leaf: &[u8]) -> Option<Peer> {
-    let (node_id, cluster) = tls::node_of_certificate(leaf).ok()?;
     let state = shared.ledger.state();
+    if let Some(peer) = Peer::remote(leaf) {
+        return peer.is_known(&state).then_some(peer);
+    }
+    let (node_id, cluster) = tls::node_of_certificate(leaf).ok()?;
     if cluster != cluster_id {
         return None;
     }

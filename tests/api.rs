@@ -16,6 +16,7 @@ use licraft::admin::{Route, Service};
 use licraft::api::{ApiContext, router};
 use licraft::license::*;
 use licraft::listing::Lists;
+use licraft::pki::totp::Seed;
 use licraft::product::listener::Peer;
 use licraft::raft::Ledger;
 use serde_json::{Value, json};
@@ -311,6 +312,13 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     let found = api.get("/api/v1/accounts/TEST/licenses?search=enhanced&virtualAccount=Laboratory", &admin).ok();
     assert_eq!((&found["totalRecords"], &found["licenses"][0]["quantity"]), (&json!(1), &json!(4)));
 
+    api.post("/api/v1/accounts/TEST/licenses/labels", &admin, &json!({ "license": "ENH", "add": ["voice"] })).ok();
+    let found = api.get("/api/v1/accounts/TEST/licenses?label=voice&virtualAccount=Default", &admin).ok();
+    assert_eq!((&found["totalRecords"], &found["licenses"][0]["labels"]), (&json!(1), &json!(["voice"])));
+    assert_eq!(api.get("/api/v1/accounts/TEST/licenses?label=none", &admin).ok()["totalRecords"], 0);
+    let bad = json!({ "license": "ENH", "add": ["a,b"] });
+    assert!(api.post("/api/v1/accounts/TEST/licenses/labels", &admin, &bad).problem(400).contains("no comma"));
+
     api.products(&admin, 3);
     let at = "/api/v1/accounts/TEST/product-instances";
     let first = api.get(&format!("{at}?limit=2"), &admin).ok();
@@ -332,6 +340,13 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     );
     api.call(Method::DELETE, &format!("{at}/{id}"), &admin, &Value::Null).ok();
     api.get(&format!("{at}/{id}"), &admin).problem(404);
+
+    let token = api.post("/api/v1/accounts/TEST/virtual-accounts/Default/tokens", &admin, &json!({})).ok();
+    let udi = Udi { pid: "CALLS".into(), sn: "SN8".into() };
+    let devices = vec![Device { udi: udi.into(), host_name: None }];
+    api.node.register_for(token["tokenInfo"]["token"].as_str().unwrap(), "SN7", devices);
+    let found = api.get(&format!("{at}?search=SN7"), &admin).ok();
+    assert_eq!(found["productInstances"][0]["devices"], json!([{ "pid": "CALLS", "serialNumber": "SN8" }]));
 
     let alert = api.get("/api/v1/alerts", &admin).ok()[0].clone();
     let which = json!({ "kind": alert["kind"], "source": alert["source"] });
@@ -356,6 +371,21 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     let role = json!({ "role": "local-account-administrator", "accounts": ["TEST"] });
     api.call(Method::PUT, "/api/v1/users/ann/role", &admin, &role).ok();
     api.call(Method::PUT, "/api/v1/users/ann/password", &admin, &json!({ "password": "short" })).problem(400);
+    let factor = "/api/v1/users/ann/second-factor";
+    let made = api.post(factor, &admin, &Value::Null).ok();
+    assert!(made["uri"].as_str().unwrap().contains(made["secret"].as_str().unwrap()));
+    assert!(api.call(Method::PUT, factor, &admin, &json!({ "code": "12345x" })).problem(403).contains("wrong"));
+    let sealer = api.node.parts(Route::Here).sealer.as_ref()().unwrap();
+    let state = licraft::raft::Ledger::state(&*api.node.ledger);
+    let seed = Seed::open(&sealer, &state.user("ann").unwrap().totp.clone().unwrap().seed).unwrap();
+    let code = seed.code(fake::now().0 / 30_000);
+    api.call(Method::PUT, factor, &admin, &json!({ "code": code })).ok();
+    api.call(Method::DELETE, "/api/v1/users/ann/sessions", &admin, &Value::Null).ok();
+    let users = api.get("/api/v1/users", &admin).ok();
+    let ann = users.as_array().unwrap().iter().find(|u| u["name"] == "ann").unwrap();
+    assert_eq!(ann["secondFactor"], true);
+    api.call(Method::DELETE, factor, &admin, &Value::Null).ok();
+    assert!(api.call(Method::DELETE, factor, &admin, &Value::Null).problem(404).contains("no second factor"));
     let users = api.get("/api/v1/users", &admin).ok();
     let ann = users.as_array().unwrap().iter().find(|u| u["name"] == "ann").unwrap();
     assert_eq!((&ann["accounts"], &ann["disabled"]), (&json!(["TEST"]), &json!(true)));

@@ -5,6 +5,8 @@
 
 #[path = "central/closing.rs"]
 mod closing;
+#[path = "support/proxy.rs"]
+mod forward;
 #[path = "central/limits.rs"]
 mod limits;
 #[path = "central/once.rs"]
@@ -13,6 +15,8 @@ mod once;
 mod operators;
 #[path = "central/pages.rs"]
 mod pages;
+#[path = "central/proxy.rs"]
+mod proxy;
 #[path = "central/rest.rs"]
 mod rest;
 #[path = "central/rollover.rs"]
@@ -153,7 +157,7 @@ impl Central {
     async fn serve(&mut self) {
         let service = reopen(&self.home()).await;
         let listen = "127.0.0.1:0".parse().unwrap();
-        let hosts = ["127.0.0.1".to_owned()];
+        let hosts = ["127.0.0.1".to_owned(), proxy::HOST.to_owned()];
         self.running = Some(serve::start(service, &self.home(), listen, &hosts, system_clock()).await.unwrap());
     }
 

@@ -15,6 +15,7 @@ use licraft::central::Asked;
 use licraft::gui::{GuiContext, router};
 use licraft::license::*;
 use licraft::pki::seal::Sealer;
+use licraft::pki::totp::Seed;
 use licraft::product::listener::Peer;
 use licraft::raft::{Ledger, ProposeError};
 use std::collections::BTreeSet;
@@ -243,6 +244,11 @@ struct Gui {
     later: Arc<AtomicU64>,
 }
 
+/// The server's sealing key, the same on each of its nodes.
+fn sealer() -> Sealer {
+    Sealer::from_key([3; 32].into())
+}
+
 /// Cheap to check: the pages take the parameters from the hash.
 fn weak_hash(password: &str) -> String {
     let params = Params::new(8, 1, 1, None).unwrap();
@@ -274,13 +280,14 @@ impl Gui {
         let serving = Arc::new(AtomicBool::new(!retired));
         let (asked, later) = (serving.clone(), Arc::<AtomicU64>::default());
         let clock = later.clone();
-        let sealer = Sealer::generate();
+        let own = (!retired).then(sealer);
+        let key = own.clone();
         let parts = Parts {
             ledger: ledger.clone(),
             cluster: cluster.clone(),
             sync: Arc::new(NoCentral),
             forwarder: Arc::new(Here),
-            sealer: Arc::new(move || Some(sealer.clone())),
+            sealer: Arc::new(move || key.clone()),
         };
         let router = router(GuiContext {
             ledger: ledger.clone(),
@@ -291,6 +298,7 @@ impl Gui {
             retired,
             clock: Arc::new(move || NOW.plus(clock.load(Ordering::Relaxed))),
             vip_url: Arc::new(|| Some("https://10.0.0.12:8443".into())),
+            sealer: Arc::new(move || own.clone()),
         });
         Self { router, ledger, cluster, serving, later }
     }
@@ -386,6 +394,7 @@ impl Gui {
                     not_before: NOW,
                     not_after: NOW.plus(365 * Millis::DAY),
                 },
+                devices: vec![],
             });
             self.done(Command::Numbered {
                 instance: InstanceId(instance),
@@ -1052,4 +1061,144 @@ async fn a_first_password_must_be_changed_before_anything_else() {
     }
     assert_eq!(gui.try_sign_in("new", PASSWORD).await.status(), StatusCode::UNAUTHORIZED);
     gui.sign_in("new", "my own secret").await;
+}
+
+// ---- codes beside the password ----
+
+/// Gives `name` a second factor and confirms it with the code of an old time step.
+fn enrol(gui: &Gui, name: &str) -> Seed {
+    let seed = Seed::generate();
+    gui.done(Command::EnrolTotp { name: name.into(), seed: seed.seal(&sealer()) });
+    let id = gui.ledger.state().user(name).unwrap().totp.clone().unwrap().id;
+    gui.done(Command::UseTotp { name: name.into(), id, step: step(gui) - 10 });
+    seed
+}
+
+/// The time step of the pages' clock.
+fn step(gui: &Gui) -> u64 {
+    NOW.plus(gui.later.load(Ordering::Relaxed)).0 / 30_000
+}
+
+impl Gui {
+    /// The ticket on the page that asks for the code.
+    async fn ticket(&self, name: &str) -> String {
+        let answer = self.try_sign_in(name, PASSWORD).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text());
+        answer.says("Code of your authenticator");
+        assert!(answer.0.headers().get(SET_COOKIE).is_none(), "no session yet");
+        let (_, rest) = answer.0.body().split_once(r#"name="ticket" value=""#).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    async fn try_code(&self, ticket: &str, code: &str) -> Answer {
+        self.post("/sign-in", "", &format!("ticket={ticket}&code={code}&next=%2Flicenses")).await
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_asked_for_after_the_password_and_counts_once() {
+    let gui = Gui::new();
+    gui.done(Command::CreateUser { user: user("ann", false) });
+    let early = gui.sign_in("ann", PASSWORD).await;
+    let seed = enrol(&gui, "ann");
+    assert_eq!(gui.get("/", &early).await.header(LOCATION), "/sign-in", "begun without a code");
+    assert_eq!(gui.try_sign_in("ann", "wrong").await.status(), StatusCode::UNAUTHORIZED);
+
+    let ticket = gui.ticket("ann").await;
+    let wrong = gui.try_code(&ticket, if seed.code(step(&gui)) == "000000" { "111111" } else { "000000" }).await;
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+    wrong.says("The code is wrong.");
+    let code = seed.code(step(&gui));
+    let signed_in = gui.try_code(&ticket, &code).await;
+    assert_eq!(signed_in.header(LOCATION), "/licenses");
+    assert_eq!(gui.get("/", &signed_in.cookie()).await.status(), StatusCode::OK);
+
+    // Neither the ticket nor the code serves again, on this node or the next one.
+    let again = gui.try_code(&ticket, &seed.code(step(&gui) + 1)).await;
+    assert_eq!(again.status(), StatusCode::UNAUTHORIZED);
+    again.says("Begin again.");
+    let other = Gui::over(gui.ledger.clone(), false);
+    let ticket = other.ticket("ann").await;
+    let replayed = other.try_code(&ticket, &code).await;
+    assert_eq!(replayed.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    replayed.says("was used already");
+    assert_eq!(other.try_code(&ticket, &seed.code(step(&gui) + 1)).await.status(), StatusCode::SEE_OTHER);
+    // A ticket is known where it was given.
+    let ticket = gui.ticket("ann").await;
+    other.try_code(&ticket, "000000").await.says("Begin again.");
+}
+
+#[tokio::test]
+async fn a_ticket_ends_with_the_password_and_a_lost_device_is_reset() {
+    let gui = Gui::new();
+    gui.done(Command::CreateUser { user: user("ann", false) });
+    let seed = enrol(&gui, "ann");
+    let ticket = gui.ticket("ann").await;
+    let change = UserChange::Password { hash: weak_hash("another password"), must_change: false };
+    gui.done(Command::ChangeUser { name: "ann".into(), change });
+    gui.try_code(&ticket, &seed.code(step(&gui))).await.says("Begin again.");
+    let change = UserChange::Password { hash: weak_hash(PASSWORD), must_change: false };
+    gui.done(Command::ChangeUser { name: "ann".into(), change });
+
+    let ticket = gui.ticket("ann").await;
+    gui.done(Command::ResetTotp { name: "ann".into() });
+    gui.try_code(&ticket, &seed.code(step(&gui))).await.says("Begin again.");
+    gui.sign_in("ann", PASSWORD).await;
+    // One that is not confirmed is not asked for.
+    gui.done(Command::EnrolTotp { name: "ann".into(), seed: seed.seal(&sealer()) });
+    gui.sign_in("ann", PASSWORD).await;
+}
+
+#[tokio::test]
+async fn guessing_codes_is_slowed_down_for_everybody_who_has_the_password() {
+    let gui = Gui::new();
+    gui.done(Command::CreateUser { user: user("ann", false) });
+    let seed = enrol(&gui, "ann");
+    let ticket = gui.ticket("ann").await;
+    let mut tried = 0;
+    let refused = loop {
+        let answer = gui.try_code(&ticket, "12345x").await;
+        if answer.status() != StatusCode::UNAUTHORIZED {
+            break answer;
+        }
+        tried += 1;
+        assert!(tried < 20, "guessing was never slowed down");
+    };
+    assert!(tried >= 5);
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let right = gui.try_code(&ticket, &seed.code(step(&gui))).await;
+    assert_eq!(right.status(), StatusCode::TOO_MANY_REQUESTS, "even the right one");
+    // The others go on.
+    gui.sign_in("admin", PASSWORD).await;
+}
+
+#[tokio::test]
+async fn a_retired_node_lets_nobody_in_without_the_code_that_it_cannot_check() {
+    let gui = Gui::new();
+    let seed = enrol(&gui, "admin");
+    let retired = Gui::over(gui.ledger.clone(), true);
+    let ticket = retired.ticket("admin").await;
+    let answer = retired.try_code(&ticket, &seed.code(step(&gui))).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    answer.says("can check no code");
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_ends_all_sessions_of_that_user_alone() {
+    let gui = Gui::new();
+    gui.done(Command::CreateUser { user: user("ann", false) });
+    let (one, two) = (gui.sign_in("ann", PASSWORD).await, gui.sign_in("ann", PASSWORD).await);
+    let admin = gui.sign_in("admin", PASSWORD).await;
+    gui.get("/password", &one).await.says("Sign out everywhere");
+    let out = gui.post("/sign-out-everywhere", &one, "").await;
+    assert_eq!((out.status(), out.header(LOCATION)), (StatusCode::SEE_OTHER, "/sign-in"));
+    for cookie in [&one, &two] {
+        assert_eq!(gui.get("/", cookie).await.header(LOCATION), "/sign-in");
+    }
+    assert_eq!(gui.get("/", &admin).await.status(), StatusCode::OK);
+    // Of a retired node, which keeps its own.
+    let retired = Gui::on(true);
+    let (one, two) = (retired.sign_in("admin", PASSWORD).await, retired.sign_in("admin", PASSWORD).await);
+    retired.post("/sign-out-everywhere", &one, "").await;
+    assert_eq!(retired.get("/", &two).await.header(LOCATION), "/sign-in");
 }

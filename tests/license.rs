@@ -7,6 +7,8 @@
 mod alerts;
 #[path = "support/auditor.rs"]
 mod auditor;
+#[path = "license/life.rs"]
+mod life;
 #[path = "support/rig.rs"]
 mod rig;
 #[path = "support/steps.rs"]
@@ -60,6 +62,9 @@ const MUST_MEET: &[&str] = &[
     "BeginResealing: Done",
     "BeginSession: Done",
     "BeginSync: SyncBegun",
+    "CreateAdminIdentity: Done",
+    "CreateAdminIdentity: exists",
+    "CreateAdminIdentity: invalid",
     "ChangeUser: Done",
     "ChangeUser: state",
     "CloseAccount: SyncBegun",
@@ -85,6 +90,12 @@ const MUST_MEET: &[&str] = &[
     "Licenses Expiring",
     "IssueRevocationList: Done",
     "IssueRevocationList: invalid",
+    "EndSessions: Done",
+    "EnrolTotp: Done",
+    "EnrolTotp: state",
+    "FailSync: Done",
+    "LabelLicense: Done",
+    "LabelLicense: invalid",
     "Numbered: Authorized",
     "Numbered: CertificateRenewed",
     "Numbered: Deregistered",
@@ -99,6 +110,7 @@ const MUST_MEET: &[&str] = &[
     "Product Instance Failed to Connect",
     "Product Instance Failed to Renew",
     "Register: Registered",
+    "Register: invalid",
     "Register: account-inactive",
     "Register: token-exhausted",
     "Register: token-expired",
@@ -109,6 +121,8 @@ const MUST_MEET: &[&str] = &[
     "Reseal: Done",
     "RequestAccount: exists",
     "SetSettings: invalid",
+    "ResetTotp: Done",
+    "RevokeAdminIdentity: Done",
     "SetSyncSchedule: Done",
     "SetSyncSchedule: invalid",
     "SetBrowserCertificate: Done",
@@ -117,7 +131,11 @@ const MUST_MEET: &[&str] = &[
     "TransferInstance: Done",
     "TransferLicense: Done",
     "TransferLicense: limit",
+    "UseTotp: Done",
+    "UseTotp: not-found",
+    "UseTotp: state",
     "WantServerCertificate: Done",
+    "devices",
     "repeated",
     "revoked",
     "substitution",

@@ -17,6 +17,8 @@ mod observer;
 
 #[path = "network/address.rs"]
 mod address;
+#[path = "network/administration.rs"]
+mod administration;
 #[path = "network/alerts.rs"]
 mod alerts;
 #[path = "network/backup.rs"]

@@ -5,6 +5,8 @@
 
 #[path = "product/client.rs"]
 mod client;
+#[path = "support/proxy.rs"]
+mod forward;
 #[path = "product/server.rs"]
 mod server;
 
@@ -12,6 +14,8 @@ mod server;
 mod agent;
 #[path = "product/errors.rs"]
 mod errors;
+#[path = "product/life.rs"]
+mod life;
 #[path = "product/listener.rs"]
 mod listener;
 #[path = "product/load.rs"]

@@ -150,6 +150,7 @@ pub async fn register(ledger: &dyn Ledger, n: u64) -> Result<InstanceId> {
         product_type: "Bench".into(),
         software_version: "1".into(),
         certificate,
+        devices: vec![],
     };
     let Outcome::Registered(registered) = done(ledger, register).await? else { bail!("not registered") };
     Ok(registered.instance)

@@ -85,7 +85,7 @@ pub fn instance<'a>(state: &'a State, account_name: &str, name: &str) -> Result<
     }
     let matches = |i: &&Instance| {
         i.host_name.as_deref() == Some(name)
-            || name.split_once(':').is_some_and(|(pid, sn)| i.udi.pid == pid && i.udi.sn == sn)
+            || name.split_once(':').is_some_and(|(pid, sn)| i.udis().any(|udi| udi.pid == pid && udi.sn == sn))
             || display_name(i) == name
     };
     let mut found = state.instances(None).filter(matches).filter(of_account);

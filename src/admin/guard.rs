@@ -2,7 +2,8 @@
 
 use super::caller::{ACTOR_KEY, Caller, Peer, ROLE_KEY};
 use super::error::{AdminError, Kind};
-use crate::license::{Action, Role};
+use crate::license::{Action, Role, State};
+use crate::raft::Ledger;
 use futures::future::BoxFuture;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -32,11 +33,12 @@ pub enum Route {
 #[derive(Clone)]
 pub struct Guard {
     forwarder: Arc<dyn Forwarder>,
+    ledger: Arc<dyn Ledger>,
 }
 
 impl Guard {
-    pub fn new(forwarder: Arc<dyn Forwarder>) -> Self {
-        Self { forwarder }
+    pub fn new(forwarder: Arc<dyn Forwarder>, ledger: Arc<dyn Ledger>) -> Self {
+        Self { forwarder, ledger }
     }
 }
 
@@ -44,7 +46,7 @@ impl<S> Layer<S> for Guard {
     type Service = Guarded<S>;
 
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded { inner, forwarder: self.forwarder.clone() }
+        Guarded { inner, forwarder: self.forwarder.clone(), ledger: self.ledger.clone() }
     }
 }
 
@@ -53,6 +55,7 @@ impl<S> Layer<S> for Guard {
 pub struct Guarded<S> {
     inner: S,
     forwarder: Arc<dyn Forwarder>,
+    ledger: Arc<dyn Ledger>,
 }
 
 type Request = http::Request<Body>;
@@ -75,9 +78,9 @@ where
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         let inner = self.inner.clone();
-        let forwarder = self.forwarder.clone();
+        let (forwarder, state) = (self.forwarder.clone(), self.ledger.state());
         Box::pin(async move {
-            let decision = admit(&mut request).and_then(|way| match way {
+            let decision = admit(&mut request, &state).and_then(|way| match way {
                 Way::Here => Ok(None),
                 Way::Active { passed_on } => match forwarder.route() {
                     Route::Here => Ok(None),
@@ -106,11 +109,11 @@ enum Way {
 }
 
 /// Establishes the caller and its right to make this call.
-fn admit(request: &mut Request) -> Result<Way, AdminError> {
+fn admit(request: &mut Request, state: &State) -> Result<Way, AdminError> {
     let peer = request.extensions().get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| AdminError::new(Kind::Internal, "the connection has no identity"))?;
     let metadata = MetadataMap::from_headers(request.headers().clone());
-    let caller = Caller::of(&peer, &metadata)?;
+    let caller = Caller::of(&peer, &metadata, state)?;
     let (service, method) = split(request.uri().path());
     if matches!(peer, Peer::Founder { .. }) && (service, method) != ("Cluster", "Preflight") {
         return Err(AdminError::new(Kind::Denied, format!("{} may not do this", caller.actor))
@@ -154,7 +157,7 @@ fn action(service: &str, method: &str) -> Action {
         ("Sync", _) => Action::Synchronize,
         ("Alerts", _) => Action::AcknowledgeAlerts,
         ("ApiClients", _) => Action::ManageApiClients,
-        ("Users", _) => Action::ManageUsers,
+        ("Users" | "AdminIdentities", _) => Action::ManageUsers,
         ("Settings", _) | ("Certificates", "ImportBrowser" | "ResetBrowser") => Action::ManageSettings,
         _ => Action::ManageCluster,
     }
@@ -193,6 +196,9 @@ mod tests {
             ("/licraft.admin.Cluster/Stop", Action::ManageCluster),
             ("/licraft.admin.Settings/Set", Action::ManageSettings),
             ("/licraft.admin.Audit/Export", Action::ReadAudit),
+            ("/licraft.admin.AdminIdentities/Create", Action::ManageUsers),
+            ("/licraft.admin.Users/ResetTotp", Action::ManageUsers),
+            ("/licraft.admin.Licenses/Label", Action::ManageLicenses),
             ("/licraft.admin.Later/Anything", Action::ManageCluster),
         ] {
             let (service, method) = split(path);
@@ -206,7 +212,7 @@ mod tests {
             let mut request = Request::new(tonic::body::Body::empty());
             *request.uri_mut() = path.parse().unwrap();
             request.extensions_mut().insert(peer);
-            admit(&mut request).map(drop).map_err(|error| error.kind)
+            admit(&mut request, &State::default()).map(drop).map_err(|error| error.kind)
         };
         let founder = Peer::Founder { node: 1 };
         assert_eq!(call(founder.clone(), "/licraft.admin.Cluster/Preflight"), Ok(()));

@@ -8,13 +8,15 @@ use super::listen::Incoming;
 use super::status::ClusterStatus;
 use crate::central::document::MAX_DOCUMENT_BYTES;
 use crate::license::{Command, Outcome, State};
+use crate::pki::ca::Authority;
 use crate::pki::passwords::Passwords;
 use crate::pki::random;
 use crate::pki::seal::Sealer;
+use crate::product::Clock;
 use crate::proto::admin::{
-    accounts_server::AccountsServer, alerts_server::AlertsServer, api_clients_server::ApiClientsServer,
-    audit_server::AuditServer, certificates_server::CertificatesServer, clock_server::ClockServer,
-    cluster_server::ClusterServer, doctor_server::DoctorServer, events_server::EventsServer,
+    accounts_server::AccountsServer, admin_identities_server::AdminIdentitiesServer, alerts_server::AlertsServer,
+    api_clients_server::ApiClientsServer, audit_server::AuditServer, certificates_server::CertificatesServer,
+    clock_server::ClockServer, cluster_server::ClusterServer, doctor_server::DoctorServer, events_server::EventsServer,
     instances_server::InstancesServer, licenses_server::LicensesServer, settings_server::SettingsServer,
     sync_server::SyncServer, tokens_server::TokensServer, users_server::UsersServer,
     virtual_accounts_server::VirtualAccountsServer,
@@ -37,6 +39,9 @@ pub struct Parts {
     pub forwarder: Arc<dyn Forwarder>,
     /// The sealing key, once the node has one; a witness never does.
     pub sealer: Arc<dyn Fn() -> Option<Sealer> + Send + Sync>,
+    /// The cluster's authority, once the node has its key; a witness never does.
+    pub authority: Arc<dyn Fn() -> Option<Authority> + Send + Sync>,
+    pub clock: Clock,
 }
 
 /// All admin services.
@@ -55,7 +60,7 @@ pub async fn serve(
     incoming: Incoming,
     stop: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let guard = Guard::new(parts.forwarder.clone());
+    let guard = Guard::new(parts.forwarder.clone(), parts.ledger.clone());
     let service = Service::new(parts);
     Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
@@ -88,6 +93,7 @@ impl Service {
             .add_service(CertificatesServer::new(self.clone()))
             .add_service(UsersServer::new(self.clone()))
             .add_service(ApiClientsServer::new(self.clone()))
+            .add_service(AdminIdentitiesServer::new(self.clone()))
             .add_service(AuditServer::new(self.clone()))
             .add_service(ClockServer::new(self.clone()))
             .add_service(DoctorServer::new(self.clone()))
@@ -103,6 +109,10 @@ impl Service {
     #[must_use]
     pub fn sealer(&self) -> Option<Sealer> {
         (self.parts.sealer)()
+    }
+
+    pub(super) fn need_sealer(&self) -> Result<Sealer, AdminError> {
+        self.sealer().ok_or_else(|| AdminError::new(Kind::State, "this node has no sealing key"))
     }
 
     /// What the cluster looks like from this node.

@@ -78,6 +78,7 @@ pub struct License {
     /// Lent (negative) or borrowed (positive).
     substitution: i64,
     export_controlled: bool,
+    labels: Vec<String>,
     license_details: Vec<LicenseDetail>,
 }
 
@@ -116,6 +117,7 @@ impl From<&LicenseRow<'_>> for License {
             },
             substitution: pool.substitution,
             export_controlled: license.export_controlled,
+            labels: license.labels.clone(),
             license_details: pool.terms.iter().map(detail).collect(),
         }
     }

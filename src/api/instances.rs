@@ -33,6 +33,18 @@ pub struct Instance {
     /// What it failed to do, as in `Product Instance Failed to Connect`.
     alerts: Vec<&'static str>,
     licenses: Vec<LicenseInUse>,
+    /// Further devices of a product that is a cluster itself.
+    devices: Vec<FurtherDevice>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FurtherDevice {
+    pid: String,
+    serial_number: String,
+    /// Absent: not shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_name: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -62,11 +74,19 @@ impl Instance {
             export_controlled: instance.export_controlled,
             in_compliance: licenses.iter().all(|l| l.in_compliance),
             alerts: state.failures(instance).map(|kind| kind.title()).collect(),
+            devices: instance.devices().iter().map(FurtherDevice::of).collect(),
             licenses: licenses
                 .into_iter()
                 .map(|l| LicenseInUse { tag: l.tag, license: l.name, count: l.count, in_compliance: l.in_compliance })
                 .collect(),
         }
+    }
+}
+
+impl FurtherDevice {
+    fn of(device: &license::Device) -> Self {
+        let license::Device { udi, host_name } = device;
+        Self { pid: udi.pid.clone(), serial_number: udi.sn.clone(), host_name: host_name.as_deref().map(str::to_owned) }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Answer, Api, done};
 use crate::license::Action;
 use crate::listing::{self, LicenseColumn, LicenseSearch, Needle, Order, Window};
 use crate::proto::admin::licenses_server::Licenses;
-use crate::proto::admin::{self, ShowLicenseRequest, TransferLicenseRequest};
+use crate::proto::admin::{self, LabelLicenseRequest, ShowLicenseRequest, TransferLicenseRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -23,6 +23,9 @@ pub struct Search {
     /// Only this virtual account.
     #[param(required = false)]
     virtual_account: String,
+    /// Only licenses with this label.
+    #[param(required = false)]
+    label: String,
     #[param(required = false, inline)]
     status: Option<Compliance>,
     /// `license` (if left out), `tag`, `virtualAccount`, `billing`, `purchased`, `inUse`, `substitution`, `balance` or
@@ -46,8 +49,8 @@ pub enum Compliance {
 
 impl Default for Search {
     fn default() -> Self {
-        let (search, virtual_account, status, sort) = Default::default();
-        Self { search, virtual_account, status, sort, offset: 0, limit: super::PAGE }
+        let (search, virtual_account, label, status, sort) = Default::default();
+        Self { search, virtual_account, label, status, sort, offset: 0, limit: super::PAGE }
     }
 }
 
@@ -170,5 +173,35 @@ pub async fn transfer(
     client.account(Action::ManageLicenses, &app.state(), &account)?;
     let asked = TransferLicenseRequest { account, license, from, to, quantity };
     done(Licenses::transfer(&app.context.service, app.ask(&client, asked)).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Labels to put on a license and to take off.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Labels {
+    /// Name or entitlement tag.
+    license: String,
+    #[serde(default)]
+    add: Vec<String>,
+    #[serde(default)]
+    remove: Vec<String>,
+}
+
+/// Change the labels of a license.
+#[utoipa::path(
+    post, path = "/api/v1/accounts/{account}/licenses/labels", tag = "licenses",
+    params(("account" = String, Path)), request_body = Labels,
+    responses((status = 204, description = "Changed"), Problems), security(("bearer" = []))
+)]
+pub async fn label(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Body(Labels { license, add, remove }): Body<Labels>,
+) -> Result<StatusCode, Problem> {
+    client.account(Action::ManageLicenses, &app.state(), &account)?;
+    let asked = LabelLicenseRequest { account, license, add, remove };
+    done(Licenses::label(&app.context.service, app.ask(&client, asked)).await)?;
     Ok(StatusCode::NO_CONTENT)
 }

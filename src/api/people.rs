@@ -8,8 +8,8 @@ use crate::license::{Action, Millis, Place};
 use crate::proto::admin::api_clients_server::ApiClients;
 use crate::proto::admin::users_server::Users;
 use crate::proto::admin::{
-    AccountRef, ApiClientRef, CreateApiClientRequest, CreateUserRequest, ListUsersRequest, SetDisabledRequest,
-    SetPasswordRequest, SetRoleRequest, UserRef, UserRole, VirtualAccountRef,
+    AccountRef, ApiClientRef, ConfirmTotpRequest, CreateApiClientRequest, CreateUserRequest, ListUsersRequest,
+    SetDisabledRequest, SetPasswordRequest, SetRoleRequest, UserRef, UserRole, VirtualAccountRef,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,8 @@ pub struct User {
     password_changed: String,
     /// Browsers signed in.
     sessions: u64,
+    /// A code of an authenticator is asked for beside the password.
+    second_factor: bool,
 }
 
 /// A role, with the places it is for.
@@ -237,6 +239,7 @@ pub async fn users(app: Api, client: Client) -> Answer<Vec<User>> {
             created: rfc3339(Millis(user.created_ms)),
             password_changed: rfc3339(Millis(user.password_changed_ms)),
             sessions: user.sessions,
+            second_factor: user.totp,
         }
     };
     Ok(axum::Json(reply.users.into_iter().map(row).collect()))
@@ -316,5 +319,72 @@ pub async fn set_disabled(
 ) -> Result<StatusCode, Problem> {
     client.require(Action::ManageUsers, Place::Server, &app.state())?;
     done(Users::set_disabled(&app.context.service, app.ask(&client, SetDisabledRequest { name, disabled })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What an authenticator takes (RFC 6238).
+#[derive(Serialize, ToSchema)]
+pub struct SecondFactor {
+    /// Base32 (RFC 4648).
+    secret: String,
+    #[schema(example = "otpauth://totp/licraft:ann?secret=…&issuer=licraft")]
+    uri: String,
+}
+
+/// A code of the authenticator.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    #[schema(example = "123456")]
+    code: String,
+}
+
+/// Make a secret for a user's authenticator; codes are asked for once one was confirmed.
+#[utoipa::path(
+    post, path = "/api/v1/users/{name}/second-factor", tag = "people and programs", params(("name" = String, Path)),
+    responses((status = 200, body = SecondFactor), Problems), security(("bearer" = []))
+)]
+pub async fn enrol(app: Api, client: Client, Path(name): Path<String>) -> Answer<SecondFactor> {
+    client.require(Action::ManageUsers, Place::Server, &app.state())?;
+    let made = done(Users::enrol_totp(&app.context.service, app.ask(&client, UserRef { name })).await)?;
+    Ok(axum::Json(SecondFactor { secret: made.secret, uri: made.uri }))
+}
+
+/// Confirm by a code that the authenticator has the secret; ends the user's sessions.
+#[utoipa::path(
+    put, path = "/api/v1/users/{name}/second-factor", tag = "people and programs", params(("name" = String, Path)),
+    request_body = Code,
+    responses((status = 204, description = "In force"), Problems), security(("bearer" = []))
+)]
+pub async fn confirm(
+    app: Api,
+    client: Client,
+    Path(name): Path<String>,
+    Body(Code { code }): Body<Code>,
+) -> Result<StatusCode, Problem> {
+    client.require(Action::ManageUsers, Place::Server, &app.state())?;
+    done(Users::confirm_totp(&app.context.service, app.ask(&client, ConfirmTotpRequest { name, code })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Take a user's second factor away; ends the user's sessions.
+#[utoipa::path(
+    delete, path = "/api/v1/users/{name}/second-factor", tag = "people and programs", params(("name" = String, Path)),
+    responses((status = 204, description = "Taken away"), Problems), security(("bearer" = []))
+)]
+pub async fn reset(app: Api, client: Client, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    client.require(Action::ManageUsers, Place::Server, &app.state())?;
+    done(Users::reset_totp(&app.context.service, app.ask(&client, UserRef { name })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sign a user out everywhere.
+#[utoipa::path(
+    delete, path = "/api/v1/users/{name}/sessions", tag = "people and programs", params(("name" = String, Path)),
+    responses((status = 204, description = "Signed out"), Problems), security(("bearer" = []))
+)]
+pub async fn sign_out(app: Api, client: Client, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    client.require(Action::ManageUsers, Place::Server, &app.state())?;
+    done(Users::sign_out(&app.context.service, app.ask(&client, UserRef { name })).await)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -105,10 +105,12 @@ impl std::fmt::Debug for Upstream {
 }
 
 impl Upstream {
+    /// Goes by the proxy that is set now.
+    ///
     /// # Errors
-    /// When the vendor root cannot be trusted for TLS.
+    /// When the vendor root cannot be trusted for TLS, or the proxy is unusable.
     pub fn new(ledger: Arc<dyn Ledger>, sealer: Sealer, root: VendorRoot, clock: Clock) -> Result<Self> {
-        let link = Link::new(&root)?;
+        let link = Link::new(&root, &ledger.state().settings().proxy)?;
         Ok(Self { ledger, sealer, root, link, clock, busy: parking_lot::Mutex::default(), wanting: Default::default() })
     }
 
@@ -231,7 +233,8 @@ impl Upstream {
     pub async fn want_certificate(&self) -> Result<()> {
         let _one_at_a_time = self.wanting.lock().await;
         let state = self.ledger.state();
-        let names = state.server_names().filter(|names| state.server_certificate().lacks(names, state.time(self.now())));
+        let names =
+            state.server_names().filter(|names| state.server_certificate().lacks(names, state.time(self.now())));
         let Some(names) = names else { return Ok(()) };
         let key = SigningKey::generate(Algorithm::Es256)?;
         let csr = ca::csr(&key, &names.common_name)?;

@@ -1,4 +1,5 @@
-//! Documents over HTTPS: post the request, get the response. Only a server that the vendor root vouches for is spoken to.
+//! Documents over HTTPS, by a proxy where one is set: post the request, get the response. Only a server that the vendor
+//! root vouches for is spoken to.
 
 use super::document::MAX_DOCUMENT_BYTES;
 use super::problem::Problem;
@@ -38,25 +39,31 @@ impl LinkError {
 /// An HTTPS client that trusts the vendor root alone.
 pub(super) struct Link {
     http: reqwest::Client,
+    /// Empty without one.
+    proxy: String,
 }
 
 impl Link {
-    pub(super) fn new(root: &VendorRoot) -> Result<Self, PkiError> {
-        let http = reqwest::Client::builder()
+    pub(super) fn new(root: &VendorRoot, proxy: &str) -> Result<Self, PkiError> {
+        let mut http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client_config([root.der()], None)?)
             .https_only(true)
             .redirect(reqwest::redirect::Policy::none())
+            // What is set counts, and nothing in the environment of the process.
+            .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(EXCHANGE_TIMEOUT)
-            .build()
-            .map_err(|e| PkiError::Tls(chain_of(&e)))?;
-        Ok(Self { http })
+            .timeout(EXCHANGE_TIMEOUT);
+        let unusable = |e: reqwest::Error| PkiError::Tls(chain_of(&e));
+        if !proxy.is_empty() {
+            http = http.proxy(reqwest::Proxy::https(proxy).map_err(unusable)?);
+        }
+        Ok(Self { http: http.build().map_err(unusable)?, proxy: proxy.to_owned() })
     }
 
     /// Posts `document` to the central at `base`.
     pub(super) async fn post(&self, base: &str, document: Vec<u8>) -> Result<Vec<u8>, LinkError> {
         let url = format!("{}{DOCUMENTS_PATH}", base.trim_end_matches('/'));
-        let unreachable = |e: &reqwest::Error| LinkError::Unreachable { url: base.to_owned(), why: chain_of(e) };
+        let unreachable = |e: &reqwest::Error| LinkError::Unreachable { url: base.to_owned(), why: self.explain(e) };
         let request = self.http.post(&url).header(CONTENT_TYPE, DOCUMENT_TYPE).body(document);
         let mut response = request.send().await.map_err(|e| unreachable(&e))?;
         let status = response.status();
@@ -79,6 +86,28 @@ impl Link {
                 Err(LinkError::Failed { url: base.to_owned(), status: status.as_u16(), detail })
             }
         }
+    }
+}
+
+impl Link {
+    /// Why central was not reached. Behind a proxy it says so, and what a refusal means: the library's words are too short.
+    fn explain(&self, error: &reqwest::Error) -> String {
+        let (why, proxy) = (chain_of(error), &self.proxy);
+        if proxy.is_empty() {
+            return why;
+        }
+        if why.contains("tunnel error: proxy authorization required") {
+            return format!(
+                "the proxy {proxy} wants a name and a password, which this server does not give; have it let this \
+                 server's addresses through to central"
+            );
+        }
+        if why.contains("tunnel error: unsuccessful") {
+            return format!(
+                "the proxy {proxy} opened no connection to it; allow CONNECT to this host and port ({why})"
+            );
+        }
+        if error.is_connect() { format!("by the proxy {proxy}: {why}") } else { why }
     }
 }
 

@@ -4,7 +4,9 @@ use super::error::CliError;
 use super::output::{Format, Row, cell, print_json, print_list, print_one, put};
 use crate::pki::ca::certificates_from_pem;
 use crate::product::agent::simulate::{Load, Report};
-use crate::product::agent::{Agent, AgentError, LicenseLine, Product, RootPin, Settings, Status, simulate};
+use crate::product::agent::{
+    Agent, AgentError, DeviceMember, LicenseLine, Product, RootPin, Settings, Status, simulate,
+};
 use crate::product::message::LicenseCount;
 use anyhow::Context;
 use serde_json::json;
@@ -29,7 +31,7 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     /// Make a key, register with a token, keep the ID certificate.
-    Register(RegisterArgs),
+    Register(Box<RegisterArgs>),
     /// Use exactly these licenses from now on; a license that is not named is released.
     Request(RequestArgs),
     /// Show what the server last said; asks no server.
@@ -102,6 +104,12 @@ struct RegisterArgs {
     /// Host name to share; this machine's unless given.
     #[arg(long)]
     host_name: Option<String>,
+    /// Another device of a product that is a cluster itself and registers once for all; repeat it for several.
+    #[arg(long = "device", value_name = "PID:SN[=HOST]", value_parser = device)]
+    devices: Vec<DeviceMember>,
+    /// With a fresh key, as a new instance that replaces whatever this device was.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(clap::Args, Debug)]
@@ -182,7 +190,7 @@ pub fn run(args: Args, format: Format) -> Result<ExitCode, CliError> {
 
 async fn dispatch(command: Command, format: Format) -> Result<ExitCode, CliError> {
     let agent = match command {
-        Command::Register(args) => register(args).await?,
+        Command::Register(args) => register(*args).await?,
         Command::Request(args) => {
             let mut agent = open(&args.connection, None)?;
             agent.request(args.licenses).await?;
@@ -243,9 +251,14 @@ async fn register(args: RegisterArgs) -> Result<Agent, CliError> {
         product_type: args.product_type,
         software_version: args.software_version,
         host_name: args.host_name.or_else(this_host),
+        devices: args.devices,
     };
     let mut agent = open(&args.connection, Some(product))?;
-    agent.register(&token).await?;
+    if args.force {
+        agent.register_anew(&token).await?;
+    } else {
+        agent.register(&token).await?;
+    }
     Ok(agent)
 }
 
@@ -269,7 +282,10 @@ async fn keep_fresh(mut agent: Agent, format: Format) -> Result<Agent, CliError>
     });
     let report = |status: &Status, error: Option<&AgentError>| match (format, error) {
         (Format::Json, _) => put(&format!("{}\n", json!({"status": status, "error": error.map(ToString::to_string)}))),
-        (_, Some(error)) => put(&format!("{}; {}\n", status.authorization, error)),
+        (_, Some(error)) => {
+            let outage = status.outage.as_ref().map(|line| format!("{line}. ")).unwrap_or_default();
+            put(&format!("{}; {outage}{error}\n", status.authorization));
+        }
         (_, None) => put(&format!("{}\n", status.authorization)),
     };
     agent.run(&shutdown, report).await?;
@@ -296,6 +312,7 @@ fn print_status(status: &Status, format: Format) {
         .with("expires", optional(&status.expires));
     for (name, value) in [
         ("enforcement_date", &status.enforcement_date),
+        ("outage", &status.outage),
         ("pending", &status.pending),
         ("last_failure", &status.last_failure),
     ] {
@@ -389,6 +406,15 @@ fn license_count(text: &str) -> Result<LicenseCount, String> {
     Ok(LicenseCount { tag: tag.to_owned(), count })
 }
 
+fn device(text: &str) -> Result<DeviceMember, String> {
+    let (udi, host_name) = match text.split_once('=') {
+        Some((udi, host)) => (udi, Some(host.to_owned())),
+        None => (text, None),
+    };
+    let (pid, sn) = udi.rsplit_once(':').ok_or("expected PID:SN or PID:SN=HOST, e.g. ROUTER:SN2=router-2")?;
+    Ok(DeviceMember { pid: pid.to_owned(), sn: sn.to_owned(), host_name })
+}
+
 fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
@@ -428,6 +454,14 @@ mod tests {
         assert_eq!(license_count("a=b=3").unwrap(), LicenseCount { tag: "a=b".into(), count: 3 });
         license_count("a").unwrap_err();
         license_count("a=-1").unwrap_err();
+    }
+
+    #[test]
+    fn devices_are_identities_with_or_without_a_host_name() {
+        let device = |text| super::device(text).map(|d| (d.pid, d.sn, d.host_name));
+        assert_eq!(device("A:B").unwrap(), ("A".into(), "B".into(), None));
+        assert_eq!(device("A:B:C=h").unwrap(), ("A:B".into(), "C".into(), Some("h".into())));
+        device("A").unwrap_err();
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Client {
     channel: Channel,
     /// One for each run of the program: it makes one change at most.
     request_id: u128,
+    /// Over the network, with an admin identity.
+    remote: bool,
 }
 
 impl Connect {
@@ -58,7 +60,10 @@ impl Connect {
         let mut failures = Vec::new();
         for endpoint in &endpoints {
             match self.try_open(endpoint).await {
-                Ok(channel) => return Ok(Client { channel, request_id: random::u128() }),
+                Ok(channel) => {
+                    let remote = matches!(endpoint, Endpoint::Https { .. });
+                    return Ok(Client { channel, request_id: random::u128(), remote });
+                }
                 Err(error) => failures.push(error),
             }
         }
@@ -116,7 +121,8 @@ impl Client {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        Ok(call(self.channel.clone(), self.request(message)).await?.into_inner())
+        let answer = call(self.channel.clone(), self.request(message)).await;
+        Ok(answer.map_err(|status| self.error(status))?.into_inner())
     }
 
     /// A call to the active node. Repeated under one request id while roles change or the outcome is unknown, so a
@@ -130,7 +136,7 @@ impl Client {
             match call(self.channel.clone(), self.request(message.clone())).await {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) if passes(&status) && Instant::now() < deadline => tokio::time::sleep(RETRY_EVERY).await,
-                Err(status) => return Err(status.into()),
+                Err(status) => return Err(self.error(status)),
             }
         }
     }
@@ -141,6 +147,17 @@ impl Client {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         Ok(call(self.channel.clone(), self.request(message)).await?.into_inner())
+    }
+
+    /// A node says nothing to who comes with the certificate of nobody known: it closes the connection.
+    fn error(&self, status: Status) -> CliError {
+        let closed = self.remote && status.metadata().get(KIND_KEY).is_none();
+        let error = CliError::from(status);
+        if !closed {
+            return error;
+        }
+        error
+            .hint("look on a node at `licraft admin-identity list`: the identity may have been revoked or have expired")
     }
 
     fn request<Q>(&self, message: Q) -> Request<Q> {

@@ -2,12 +2,12 @@
 
 use super::Context;
 use super::error::CliError;
-use super::output::{Format, Row, cell, print_list, print_one, put, time};
+use super::output::{Format, Row, cell, print_list, print_one, put, text_or_none, time};
 use super::place::Place;
 use super::terminal::{Spinner, Yes};
 use crate::proto::admin::instances_client::InstancesClient;
 use crate::proto::admin::{
-    Instance, InstanceDetail, InstanceRef, LicenseCount, ListInstancesRequest, TransferInstanceRequest,
+    Device, Instance, InstanceDetail, InstanceRef, LicenseCount, ListInstancesRequest, TransferInstanceRequest,
 };
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -138,13 +138,26 @@ fn show(detail: &InstanceDetail, format: Format) {
         let licenses = detail.licenses.iter().map(
             |l| json!({ "tag": l.tag, "license": l.name, "count": l.count, "status": compliance(l.in_compliance) }),
         );
-        print_one(format, &one.json_only("licenses", Value::Array(licenses.collect())));
+        let devices =
+            detail.devices.iter().map(|d| json!({ "pid": d.pid, "sn": d.sn, "host_name": text_or_none(&d.host_name) }));
+        let devices = Value::Array(devices.collect());
+        print_one(format, &one.json_only("licenses", Value::Array(licenses.collect())).json_only("devices", devices));
         return;
     }
     print_one(format, &one);
     put("\n");
     let rows: Vec<Row> = detail.licenses.iter().map(license_row).collect();
     print_list(format, "licenses in use", &rows);
+    if !detail.devices.is_empty() {
+        put("\n");
+        print_list(format, "further devices", &detail.devices.iter().map(device_row).collect::<Vec<_>>());
+    }
+}
+
+fn device_row(device: &Device) -> Row {
+    Row::new()
+        .with("device", cell(format!("{}:{}", device.pid, device.sn)))
+        .with("host_name", text_or_none(&device.host_name))
 }
 
 fn license_row(license: &LicenseCount) -> Row {

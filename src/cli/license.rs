@@ -2,11 +2,12 @@
 
 use super::Context;
 use super::error::CliError;
-use super::later::Later;
 use super::output::{Row, cell, print_list, time};
 use super::place::Place;
 use crate::proto::admin::licenses_client::LicensesClient;
-use crate::proto::admin::{ListLicensesRequest, Loan, Pool, ShowLicenseRequest, TransferLicenseRequest};
+use crate::proto::admin::{
+    LabelLicenseRequest, ListLicensesRequest, Loan, Pool, ShowLicenseRequest, TransferLicenseRequest,
+};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -25,8 +26,10 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// List licenses by virtual account.
-    #[command(after_help = "Examples:\n  licraft license list --account TEST -o json")]
-    List(Place),
+    #[command(
+        after_help = "Examples:\n  licraft license list --account TEST -o json\n  licraft license list --label voice"
+    )]
+    List(ListArgs),
     /// Show one license in every virtual account.
     #[command(after_help = "Examples:\n  licraft license show 'UC Manager Enhanced' --account TEST")]
     Show(ShowArgs),
@@ -34,8 +37,36 @@ enum Verb {
     #[command(after_help = "Examples:
   licraft license transfer 'UC Manager Enhanced' --from Default --to Lab --quantity 5")]
     Transfer(TransferArgs),
-    #[command(hide = true)]
-    Tag(Later),
+    /// Put labels on a license, to find it again, or take them off.
+    #[command(after_help = "Examples:
+  licraft license tag 'UC Manager Enhanced' --add voice --add 'cost center 7'
+  licraft license tag 'UC Manager Enhanced' --remove voice")]
+    Tag(TagArgs),
+}
+
+#[derive(clap::Args, Debug)]
+struct ListArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Only licenses with this label.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    label: String,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["add", "remove"]))]
+struct TagArgs {
+    /// Name, entitlement tag or #ID.
+    license: String,
+    /// Name or #ID of the account; needed only where there are several.
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+    /// A label to put on; repeat it for several.
+    #[arg(long, value_name = "LABEL")]
+    add: Vec<String>,
+    /// A label to take off; repeat it for several.
+    #[arg(long, value_name = "LABEL")]
+    remove: Vec<String>,
 }
 
 #[derive(clap::Args, Debug)]
@@ -67,8 +98,8 @@ struct TransferArgs {
 
 pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
     let pools = match args.verb {
-        Verb::List(place) => {
-            let asked = ListLicensesRequest { virtual_account: Some(place.into()) };
+        Verb::List(args) => {
+            let asked = ListLicensesRequest { virtual_account: Some(args.place.into()), label: args.label };
             let client = context.client().await?;
             client.call(asked, |c, r| async move { LicensesClient::new(c).list(r).await }).await?.pools
         }
@@ -85,7 +116,7 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             return Ok(ExitCode::SUCCESS);
         }
         Verb::Transfer(args) => return transfer(args, context).await,
-        Verb::Tag(later) => return Err(later.refuse("license tag", "`licraft license list`")),
+        Verb::Tag(args) => return tag(args, context).await,
     };
     print_list(context.format, "licenses", &pools.iter().map(row).collect::<Vec<_>>());
     Ok(ExitCode::SUCCESS)
@@ -97,6 +128,16 @@ async fn transfer(args: TransferArgs, context: &Context) -> Result<ExitCode, Cli
     let asked = TransferLicenseRequest { account: account.unwrap_or_default(), license, from, to, quantity };
     let client = context.client().await?;
     client.call(asked, |c, r| async move { LicensesClient::new(c).transfer(r).await }).await?;
+    context.done(&done, 0);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn tag(args: TagArgs, context: &Context) -> Result<ExitCode, CliError> {
+    let TagArgs { license, account, add, remove } = args;
+    let done = format!("The labels of {license} are changed.");
+    let asked = LabelLicenseRequest { account: account.unwrap_or_default(), license, add, remove };
+    let client = context.client().await?;
+    client.call(asked, |c, r| async move { LicensesClient::new(c).label(r).await }).await?;
     context.done(&done, 0);
     Ok(ExitCode::SUCCESS)
 }
@@ -142,6 +183,7 @@ fn row(pool: &Pool) -> Row {
         .with("substitution", cell(pool.substitution))
         .with("balance", cell(pool.balance))
         .with("status", cell(status))
+        .with("labels", super::output::text_or_none(&pool.labels.join(", ")))
         .json_only("id", cell(pool.license_id))
         .json_only("tag", cell(pool.tag.as_str()))
         .json_only("export_controlled", cell(pool.export_controlled))

@@ -1,6 +1,7 @@
 //! The command line: one file a command, over the admin protocol only.
 
 mod account;
+mod admin_identity;
 mod agent;
 mod alert;
 mod api_client;
@@ -20,7 +21,6 @@ mod event;
 mod ha;
 mod init;
 mod instance;
-mod later;
 mod license;
 mod links;
 mod node;
@@ -32,13 +32,13 @@ mod stream;
 mod sync;
 mod terminal;
 mod token;
+mod totp;
 mod user;
 mod version;
 mod virtual_account;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
-use later::Later;
 use output::{Format, Row, cell, print_one, put};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -82,6 +82,7 @@ enum Command {
     Cert(cert::Args),
     User(user::Args),
     ApiClient(api_client::Args),
+    AdminIdentity(admin_identity::Args),
     Audit(audit::Args),
     Clock(clock::Args),
     Backup(backup::Args),
@@ -93,8 +94,6 @@ enum Command {
     Version(version::Args),
     #[command(hide = true)]
     Man(completion::ManArgs),
-    #[command(hide = true)]
-    AdminIdentity(Later),
 }
 
 /// What every command over the admin protocol needs.
@@ -176,10 +175,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Cert(args) => block_on(cert::run(args, &context)),
         Command::User(args) => block_on(user::run(args, &context)),
         Command::ApiClient(args) => block_on(api_client::run(args, &context)),
+        Command::AdminIdentity(args) => block_on(admin_identity::run(args, &context)),
         Command::Audit(args) => block_on(audit::run(args, &context)),
         Command::Clock(args) => block_on(clock::run(args, &context)),
         Command::Backup(args) => block_on(backup::run(args, &context)),
-        Command::AdminIdentity(later) => Err(later.refuse("admin-identity", "the admin socket on a node")),
     }
 }
 

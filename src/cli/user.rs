@@ -5,6 +5,7 @@ use super::error::CliError;
 use super::output::{Format, Row, cell, print_list, print_one, put, time};
 use super::password::{Password, PasswordFile};
 use super::terminal::Yes;
+use super::totp;
 use crate::proto::admin::users_client::UsersClient;
 use crate::proto::admin::{
     CreateUserRequest, ListUsersRequest, SetDisabledRequest, SetPasswordRequest, SetRoleRequest, User, UserRef,
@@ -56,6 +57,11 @@ enum Verb {
     /// Let a disabled user sign in again.
     #[command(after_help = "Examples:\n  licraft user enable ann")]
     Enable(Named),
+    /// Ask for a code of an authenticator beside the password.
+    Totp(totp::Args),
+    /// End all sessions of a user.
+    #[command(after_help = "Examples:\n  licraft user sign-out ann")]
+    SignOut(Named),
     /// Remove a user.
     #[command(after_help = "Examples:\n  licraft user delete ann --yes")]
     Delete(Change),
@@ -138,6 +144,13 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             set_disabled(args.name, true, context).await?;
         }
         Verb::Enable(args) => set_disabled(args.name, false, context).await?,
+        Verb::Totp(args) => totp::run(args, context).await?,
+        Verb::SignOut(args) => {
+            let client = context.client().await?;
+            let asked = UserRef { name: args.name.clone() };
+            client.call(asked, |c, r| async move { UsersClient::new(c).sign_out(r).await }).await?;
+            context.done(&format!("User {} is signed out everywhere.", args.name), 0);
+        }
         Verb::Delete(args) => {
             args.yes.confirm(&format!("Delete user {}?", args.name))?;
             let client = context.client().await?;
@@ -206,6 +219,7 @@ fn row(user: &User) -> Row {
         .with("role", cell(role.role))
         .with("places", if places.is_empty() { cell("all") } else { cell(places.join(", ")) })
         .with("status", cell(if user.disabled { "disabled" } else { "enabled" }))
+        .with("code", cell(if user.totp { "asked for" } else { "not asked for" }))
         .with("sessions", cell(user.sessions))
         .with("password_changed", time(user.password_changed_ms))
         .json_only("must_change_password", cell(user.must_change))

@@ -34,7 +34,7 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
     let Some(viewer) = viewer(&app, request.headers(), touch) else {
         return sign_in_first(&request);
     };
-    if viewer.must_change() && !matches!(request.uri().path(), "/password" | "/sign-out") {
+    if viewer.must_change() && !matches!(request.uri().path(), "/password" | "/sign-out" | "/sign-out-everywhere") {
         return see_other("/password");
     }
     match Access::of(&app.state(), &viewer, request.uri().path()) {

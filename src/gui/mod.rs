@@ -11,11 +11,13 @@ mod nav;
 mod pages;
 mod sessions;
 mod sign_in;
+mod tickets;
 mod view;
 mod viewer;
 
 use crate::admin::{ClusterControl, Service};
 use crate::license::State;
+use crate::pki::seal::Sealer;
 use crate::product::Clock;
 use crate::raft::Ledger;
 use crate::web::sign_in::Door;
@@ -28,6 +30,7 @@ use parking_lot::Mutex;
 use sessions::Sessions;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tickets::Tickets;
 
 /// What the pages need from the node around them.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub struct GuiContext {
     pub clock: Clock,
     /// Base URL of the pages at the virtual address, as in `https://10.0.0.12:8443`; None without one.
     pub vip_url: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// The sealing key; a retired node has none any more.
+    pub sealer: Arc<dyn Fn() -> Option<Sealer> + Send + Sync>,
 }
 
 impl std::fmt::Debug for GuiContext {
@@ -58,6 +63,7 @@ struct App {
     context: GuiContext,
     sessions: Sessions,
     door: Door,
+    tickets: Tickets,
     host: Host,
     /// What became of the last work on the cluster that was begun from the pages.
     work: Mutex<Option<String>>,
@@ -74,11 +80,13 @@ impl App {
 pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
     let host = Host::new(context.data_dir.clone());
-    let app = Arc::new(App { context, sessions, door: Door::default(), host, work: Mutex::default() });
+    let (door, tickets) = (Door::default(), Tickets::default());
+    let app = Arc::new(App { context, sessions, door, tickets, host, work: Mutex::default() });
     let signed_in = pages::routes()
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/sign-out-elsewhere", post(sign_in::sign_out_elsewhere))
+        .route("/sign-out-everywhere", post(sign_in::sign_out_everywhere))
         .fallback(pages::not_found)
         .layer(from_fn_with_state(Arc::clone(&app), guard::require_session));
     Router::new()

@@ -80,6 +80,19 @@ impl Sessions {
         });
     }
 
+    /// Ends all sessions of the user, here and elsewhere.
+    ///
+    /// # Errors
+    /// When that could not be recorded.
+    pub async fn end_all(&self, user: &str) -> Result<(), ProposeError> {
+        let name = user.to_owned();
+        match &self.local {
+            Some(local) => local.lock().retain(|_, s| s.user != name),
+            None => drop(self.ledger.propose(random::u128(), user, Command::EndSessions { name }).await?),
+        }
+        Ok(())
+    }
+
     /// Ends the session.
     ///
     /// # Errors

@@ -5,8 +5,11 @@ use super::act::Done;
 use super::guard::viewer;
 use super::pages;
 use super::view::{Shell, Viewer, page, see_other};
-use crate::license::{Command, MAX_PASSWORD_BYTES, Outcome, User, UserChange};
+use crate::license::{Command, MAX_PASSWORD_BYTES, Outcome, Totp, User, UserChange};
 use crate::pki::random;
+use crate::pki::totp::Seed;
+use crate::raft::ProposeError;
+use crate::web::assets::Assets;
 use crate::web::form::{Form, local_path, query};
 use crate::web::shield::{no_session_cookie, session_cookie};
 use crate::web::sign_in::{Failure, SignInPage, WRONG, check_new, source, unreadable};
@@ -18,7 +21,18 @@ use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderMap, StatusCode, Uri};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use zeroize::Zeroizing;
+
+/// After the password, where a second factor is in force.
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodePage {
+    assets: Assets,
+    next: String,
+    ticket: String,
+    error: Option<String>,
+}
 
 pub async fn form(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
     let next = query(&uri, "next");
@@ -34,10 +48,17 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
         Ok(form) => form,
         Err(status) => return unreadable(status),
     };
+    if !form.get("ticket").is_empty() {
+        return second_step(&app, source, &form).await;
+    }
     let (name, next) = (form.get("name").to_string(), form.get("next").to_string());
     let refused = |failure: Failure| failure.answer(&SignInPage::new(&next, &name, Some(&failure)));
     match check(&app, source, &name, form.get("password"), WRONG).await {
         Err(failure) => refused(failure),
+        Ok(user) if in_force(&user).is_some() => {
+            let ticket = app.tickets.give(&user, Instant::now());
+            page(StatusCode::OK, &CodePage { assets: Assets, next, ticket, error: None })
+        }
         Ok(user) => {
             tracing::info!(user = user.name, %source, "signed in");
             with_session(&app, &user, source, local_path(&next)).await.unwrap_or_else(refused)
@@ -45,9 +66,78 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
     }
 }
 
+/// After the password: the code.
+async fn second_step(app: &App, source: IpAddr, form: &Form) -> Response {
+    let (ticket, next) = (form.get("ticket").to_string(), form.get("next").to_string());
+    let signed_in = async {
+        let user = check_code(app, source, &ticket, &form.get("code")).await?;
+        app.tickets.used(&ticket);
+        tracing::info!(user = user.name, %source, "signed in with a code");
+        with_session(app, &user, source, local_path(&next)).await
+    };
+    signed_in.await.unwrap_or_else(|failure| {
+        let (error, next) = (Some(failure.to_string()), next.clone());
+        match failure {
+            Failure::Late => failure.answer(&SignInPage::new(&next, "", Some(&failure))),
+            _ => failure.answer(&CodePage { assets: Assets, next, ticket: ticket.clone(), error }),
+        }
+    })
+}
+
+/// The user whose ticket it is, once this code is theirs and was used by nobody.
+async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Result<User, Failure> {
+    let state = app.context.ledger.state();
+    let (name, hash) = app.tickets.user(ticket, Instant::now()).ok_or(Failure::Late)?;
+    let same = |user: &&User| user.password_hash == hash && !user.disabled;
+    let user = state.user(&name).filter(same).cloned().ok_or(Failure::Late)?;
+    let totp = in_force(&user).ok_or(Failure::Late)?;
+    app.door.try_code(source, &name)?;
+    let sealer = (app.context.sealer)().ok_or_else(|| {
+        Failure::Unavailable("This node has no keys any more and can check no code; ask the active node.".into())
+    })?;
+    let seed = Seed::open(&sealer, &totp.seed).map_err(|error| {
+        tracing::error!(user = name, %error, "a second factor cannot be opened");
+        Failure::Unavailable("The code could not be checked; the node's log says why.".into())
+    })?;
+    let Some(step) = seed.step(code.trim(), (app.context.clock)()) else {
+        tracing::warn!(user = name, %source, "a wrong code was given");
+        return Err(Failure::Wrong("The code is wrong. Look whether the clock of your device is right."));
+    };
+    match app
+        .context
+        .ledger
+        .propose(random::u128(), &name, Command::UseTotp { name: name.clone(), id: totp.id, step })
+        .await
+    {
+        Ok(Outcome::Refused(refusal)) => return Err(Failure::Invalid(refusal.message)),
+        Ok(_) => {}
+        Err(error) => {
+            return Err(Failure::Unavailable(format!("The sign-in could not be recorded: {error}. Try again.")));
+        }
+    }
+    app.door.code_was_right(source, &name);
+    Ok(user)
+}
+
+/// The second factor that is asked for.
+fn in_force(user: &User) -> Option<&Totp> {
+    user.totp.as_ref().filter(|totp| totp.confirmed)
+}
+
+/// Ends all sessions of this user, here and in the browser.
+pub async fn sign_out_everywhere(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
+    let ended = app.sessions.end_all(&viewer.user.name).await;
+    signed_out(&viewer, ended)
+}
+
 /// Ends the session, here and in the browser.
 pub async fn sign_out(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer>) -> Response {
-    if let Err(error) = app.sessions.end(&viewer.token, &viewer.user.name).await {
+    let ended = app.sessions.end(&viewer.token, &viewer.user.name).await;
+    signed_out(&viewer, ended)
+}
+
+fn signed_out(viewer: &Viewer, ended: Result<(), ProposeError>) -> Response {
+    if let Err(error) = ended {
         tracing::warn!(user = viewer.user.name, %error, "a session could not be ended");
         let text = "The change could not be recorded. Go back and sign out again.";
         return pages::problem(StatusCode::SERVICE_UNAVAILABLE, "You are still signed in", text);

@@ -135,6 +135,14 @@ impl NodeFile {
 }
 
 impl NodeIdentity {
+    /// The cluster's authority, for a while; None where its key is not.
+    #[must_use]
+    pub fn authority(&self) -> Option<Authority> {
+        let ca = self.ca.as_ref()?;
+        // It was read from these once.
+        Authority::from_parts(ca.cert_der().to_vec(), Zeroizing::new(ca.key_pkcs8().to_vec())).ok()
+    }
+
     /// Reads the identity of an initialised node.
     ///
     /// # Errors

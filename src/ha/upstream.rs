@@ -1,4 +1,4 @@
-//! The way to central, made anew when the imported vendor root changes.
+//! The way to central, made anew when the imported vendor root or the proxy changes.
 
 use crate::admin::{AdminError, Imported, Kind};
 use crate::central::{Asked, SyncService, Upstream, UpstreamError, VendorRoot};
@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 /// How often the vendor root and the server's names are looked at: they change by hand.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Keeps one [`Upstream`] for the vendor root in force.
+/// The vendor root (PEM) and the proxy.
+type Way = (String, String);
+
+/// Keeps one [`Upstream`] for the vendor root and the proxy in force.
 pub struct UpstreamKeeper {
     ledger: Arc<dyn Ledger>,
     sealer: Sealer,
     clock: Clock,
-    current: Mutex<Option<(String, Arc<Upstream>)>>,
+    current: Mutex<Option<(Way, Arc<Upstream>)>>,
 }
 
 impl UpstreamKeeper {
@@ -32,14 +35,15 @@ impl UpstreamKeeper {
     /// # Errors
     /// When no vendor root was imported, or it is unusable.
     pub fn get(&self) -> Result<Arc<Upstream>, AdminError> {
-        let pem = self.ledger.state().settings().vendor_root.clone();
+        let state = self.ledger.state();
+        let (pem, proxy) = (state.settings().vendor_root.clone(), state.settings().proxy.clone());
         if pem.is_empty() {
             return Err(AdminError::new(Kind::State, "no vendor root was imported, so central cannot be trusted")
                 .hint("run `licraft settings set vendor-root @FILE` with the file the vendor gave you"));
         }
         let mut current = self.current.lock();
         if let Some((known, upstream)) = &*current
-            && *known == pem
+            && *known == (pem.clone(), proxy.clone())
         {
             return Ok(upstream.clone());
         }
@@ -48,7 +52,7 @@ impl UpstreamKeeper {
         });
         let upstream =
             made.map_err(|e| AdminError::new(Kind::Internal, "central cannot be reached").because(e.to_string()))?;
-        *current = Some((pem, upstream.clone()));
+        *current = Some(((pem, proxy), upstream.clone()));
         Ok(upstream)
     }
 

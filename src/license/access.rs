@@ -137,6 +137,7 @@ impl User {
             disabled: false,
             created: Millis(0),
             password_changed: Millis(0),
+            totp: None,
         }
     }
 
@@ -156,6 +157,14 @@ impl User {
             (_, Place::VirtualAccount(va)) => self.virtual_accounts.contains(&va),
             (_, Place::Account(_)) => false,
         }
+    }
+}
+
+impl AdminIdentity {
+    /// Whether it still counts at `now`.
+    #[must_use]
+    pub fn live(&self, now: Millis) -> bool {
+        now < self.expires
     }
 }
 

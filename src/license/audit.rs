@@ -91,6 +91,22 @@ impl State {
                 ("api-client-create", format!("{id} for {of}, {role}"))
             }
             Command::RevokeApiClient { id } => ("api-client-revoke", id.clone()),
+            Command::EnrolTotp { name, .. } => ("user-totp-enrol", name.clone()),
+            Command::UseTotp { name, .. }
+                if self.user(name).is_some_and(|u| u.totp.as_ref().is_some_and(|t| !t.confirmed)) =>
+            {
+                ("user-totp-confirm", name.clone())
+            }
+            Command::ResetTotp { name } => ("user-totp-reset", name.clone()),
+            Command::EndSessions { name } => ("user-sign-out", name.clone()),
+            Command::CreateAdminIdentity { name, role, .. } => ("admin-identity-create", format!("{name}, {role}")),
+            Command::RevokeAdminIdentity { name } => ("admin-identity-revoke", name.clone()),
+            Command::LabelLicense { license, add, remove } => {
+                let signed =
+                    |sign: char, labels: &[String]| labels.iter().map(|l| format!(" {sign}{l}")).collect::<String>();
+                let tag = self.license(*license).map_or_else(|| format!("#{license}"), |l| l.tag.clone());
+                ("license-tag", format!("{tag}{}{}", signed('+', add), signed('-', remove)))
+            }
             Command::RequestAccount { name, smart_account, virtual_account, .. } => {
                 ("account-request", format!("{name} for {smart_account}/{virtual_account}"))
             }
@@ -153,6 +169,7 @@ impl State {
             | Command::EndResealing { .. }
             | Command::Numbered { .. }
             | Command::TouchSession { .. }
+            | Command::UseTotp { .. }
             | Command::EndSession { .. } => return None,
         })
     }
@@ -183,6 +200,7 @@ impl Settings {
                 ("election-max-ms", s.election_max_ms.to_string()),
                 ("min-password-bytes", s.min_password_bytes.to_string()),
                 ("licenses-expiring-days", s.licenses_expiring_days.to_string()),
+                ("proxy", s.proxy.clone()),
             ]
         };
         let changed = texts(self).into_iter().zip(texts(old)).filter(|(new, old)| new != old);

@@ -33,8 +33,10 @@ impl State {
                 found.push(format!("Instance {id} is in virtual account {}, which does not exist.", instance.va));
                 continue;
             };
-            if let Some(other) = devices.insert((va.account, &*instance.udi), id) {
-                found.push(format!("Instances {other} and {id} are the same device."));
+            for udi in instance.udis() {
+                if let Some(other) = devices.insert((va.account, &**udi), id) {
+                    found.push(format!("Instances {other} and {id} have the same device."));
+                }
             }
             let sorted = instance.usage.windows(2).all(|w| w[0].0 < w[1].0);
             if !sorted || instance.usage.len() > MAX_LICENSES_PER_INSTANCE || instance.usage.iter().any(|u| u.1 == 0) {
@@ -186,6 +188,9 @@ impl State {
         }
         for va in self.virtual_accounts.values().filter(|va| self.account(va.account).is_none()) {
             found.push(format!("Virtual account {} belongs to no account.", va.id));
+        }
+        for license in self.licenses.values().filter(|l| !l.labels.windows(2).all(|w| w[0] < w[1])) {
+            found.push(format!("The labels of license {} are not in order.", license.id));
         }
         for license in self.licenses.values().filter(|l| self.account(l.account).is_none()) {
             found.push(format!("License {} belongs to no account.", license.id));

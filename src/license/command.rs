@@ -178,6 +178,8 @@ pub enum Command {
         product_type: String,
         software_version: String,
         certificate: IdCertificate,
+        /// Of a product that is a cluster itself: those it registers for beside its own.
+        devices: Vec<Device>,
     },
     /// A registered product's numbered request; see [`LastRequest`].
     Numbered {
@@ -243,6 +245,7 @@ pub enum Command {
         product_type: String,
         software_version: String,
         certificate: IdCertificate,
+        devices: Vec<Device>,
     },
     /// Central is to sign a certificate for the products' ports.
     WantServerCertificate {
@@ -294,6 +297,40 @@ pub enum Command {
     /// Nothing is sealed under the previous key any more.
     EndResealing {
         key: SealingKeyId,
+    },
+    /// A new second factor for a user, who is not asked for codes before one was given right.
+    EnrolTotp {
+        name: String,
+        seed: Sealed,
+    },
+    /// A right code of this time step was given; a step counts once. The first one puts the second factor in force.
+    UseTotp {
+        name: String,
+        /// The enrolment whose seed made the code.
+        id: u64,
+        step: u64,
+    },
+    ResetTotp {
+        name: String,
+    },
+    /// Signs a user out everywhere.
+    EndSessions {
+        name: String,
+    },
+    /// Changes the labels of a license: what is in both lists is removed.
+    LabelLicense {
+        license: LicenseId,
+        add: Vec<String>,
+        remove: Vec<String>,
+    },
+    CreateAdminIdentity {
+        name: String,
+        role: Role,
+        key_hash: Digest32,
+        expires: Millis,
+    },
+    RevokeAdminIdentity {
+        name: String,
     },
 }
 

@@ -35,6 +35,7 @@ impl State {
             RecordKey::RevocationList => self.revocation_list_record()?,
             RecordKey::Sealing => Record::Sealing(self.sealing?),
             RecordKey::BrowserCertificate => Record::BrowserCertificate(self.browser_certificate()?.clone()),
+            RecordKey::AdminIdentity(name) => Record::AdminIdentity(self.admin_identity(name)?.clone()),
         })
     }
 
@@ -99,6 +100,7 @@ impl State {
             .chain(self.revocation_list_record())
             .chain(self.browser_certificate().map(|r| Record::BrowserCertificate(r.clone())))
             .chain(self.sealing.map(Record::Sealing))
+            .chain(self.admin_identities.values().map(|r| Record::AdminIdentity((**r).clone())))
             .map(|r| (r.key(), r))
     }
 
@@ -139,6 +141,7 @@ impl State {
                 Record::RevocationList(r) => state.revocation_list = r,
                 Record::Sealing(r) => state.sealing = Some(r),
                 Record::BrowserCertificate(r) => state.browser_certificate = Some(Arc::new(r)),
+                Record::AdminIdentity(r) => drop(state.admin_identities.insert(r.name.clone(), Arc::new(r))),
             }
         }
         state.index = Index::of(&state);
@@ -267,7 +270,8 @@ impl Index {
     }
 
     pub fn add_instance(&mut self, account: AccountId, instance: &Instance) {
-        self.udis.entry(account).or_default().insert(instance.udi.clone(), instance.id);
+        let udis = self.udis.entry(account).or_default();
+        udis.extend(instance.udis().map(|udi| (udi.clone(), instance.id)));
         self.instances_of.insert((instance.va, instance.id));
         self.lapses.insert((instance.lapse_day(), instance.id));
         self.certificate_ends.insert((instance.certificate_day(), instance.id));
@@ -285,7 +289,9 @@ impl Index {
     }
     pub fn remove_instance(&mut self, account: AccountId, instance: &Instance) {
         if let Some(udis) = self.udis.get_mut(&account) {
-            udis.remove(&*instance.udi);
+            for udi in instance.udis() {
+                udis.remove(&**udi);
+            }
             if udis.is_empty() {
                 self.udis.remove(&account);
             }

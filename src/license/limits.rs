@@ -45,6 +45,9 @@ pub const MAX_COVERS: usize = 8;
 pub const MAX_LICENSES_PER_ACCOUNT: usize = 600;
 const _: () =
     assert!(MAX_LICENSES_PER_ACCOUNT * (MAX_TAG + 22) + (MAX_CHAIN + 4) * MAX_BLOB + 8 * MAX_TEXT < 128 * 1024);
+/// Labels of one license, and bytes of one: a handful of words on a line.
+pub const MAX_LABELS: usize = 16;
+pub const MAX_LABEL: usize = 64;
 /// Local accounts: each page and each synchronization round walks them.
 pub const MAX_ACCOUNTS: usize = 1_000;
 /// Virtual accounts of one account: a synchronization visits each of them for each license.
@@ -63,6 +66,10 @@ pub const MAX_SESSIONS: usize = 10_000;
 pub const MAX_SESSIONS_PER_USER: usize = 10;
 /// API clients of one account, or of the server: a program each.
 pub const MAX_API_CLIENTS: usize = 100;
+/// Certificates of administrators elsewhere: a program or a person each.
+pub const MAX_ADMIN_IDENTITIES: usize = 100;
+/// Further devices of one instance: clusters of products have up to some twenty nodes, and the record stays below 20 KiB.
+pub const MAX_DEVICES: usize = 32;
 /// Members ever, the retired ones included, since a node id is never given again.
 pub const MAX_MEMBERS: usize = 10_000;
 /// Virtual addresses: one IPv4 and one IPv6, and room for a move.
@@ -150,6 +157,10 @@ pub(super) const LAPSED_BEFORE: u64 = LAPSE_GRACE / Millis::DAY;
 pub const SESSION_IDLE: u64 = 30 * Millis::MINUTE;
 /// Nobody stays signed in longer: a working day.
 pub const SESSION_LIFE: u64 = 12 * Millis::HOUR;
+/// An admin identity is valid for so many days unless said otherwise, and at most; like a node's certificate, but nobody
+/// renews it by itself.
+pub const ADMIN_IDENTITY_DAYS: u64 = 90;
+pub const MAX_ADMIN_IDENTITY_DAYS: u64 = 366;
 /// Use of a session is recorded this often: a busy page costs a command in five minutes.
 pub const SESSION_TOUCH: u64 = 5 * Millis::MINUTE;
 

@@ -82,6 +82,8 @@ pub struct Settings {
     pub min_password_bytes: u64,
     /// So many days before a term ends an alert says so.
     pub licenses_expiring_days: u64,
+    /// URL of the HTTP proxy on the way to central, without a name or a password; empty without one.
+    pub proxy: String,
 }
 
 impl Default for Settings {
@@ -96,6 +98,7 @@ impl Default for Settings {
             election_max_ms: 300,
             min_password_bytes: MIN_PASSWORD_BYTES,
             licenses_expiring_days: LICENSES_EXPIRING_DAYS,
+            proxy: String::new(),
         }
     }
 }
@@ -351,6 +354,8 @@ pub struct License {
     pub export_controlled: bool,
     /// Entitlement tags of the licenses whose spare ones cover what lacks of this one, the preferred first.
     pub covered_by: Vec<String>,
+    /// What operators call it by to find it again, sorted; at most [`super::MAX_LABELS`]. Central knows nothing of them.
+    pub labels: Vec<String>,
 }
 
 /// What one virtual account has and uses of one license.
@@ -448,6 +453,14 @@ pub struct Udi {
     pub sn: String,
 }
 
+/// One more device of a product that is a cluster itself and registers once for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    pub udi: Arc<Udi>,
+    /// None: the product asked not to share it.
+    pub host_name: Option<Arc<str>>,
+}
+
 /// What is kept of an issued ID certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdCertificate {
@@ -504,9 +517,22 @@ pub struct Instance {
     /// None before the first authorization.
     pub authorized_until: Option<Millis>,
     pub last_request: Option<LastRequest>,
+    /// Further devices, at most [`super::MAX_DEVICES`]; None for the many that are one device.
+    pub devices: Option<Arc<[Device]>>,
 }
 
 impl Instance {
+    /// The further devices that it registered for.
+    #[must_use]
+    pub fn devices(&self) -> &[Device] {
+        self.devices.as_deref().unwrap_or_default()
+    }
+
+    /// The identities of all its devices, its own first.
+    pub fn udis(&self) -> impl Iterator<Item = &Arc<Udi>> {
+        std::iter::once(&self.udi).chain(self.devices().iter().map(|d| &d.udi))
+    }
+
     /// When its authorization and the grace after it have passed without contact.
     #[must_use]
     pub fn lapses_at(&self) -> Millis {
@@ -619,6 +645,39 @@ pub struct User {
     pub disabled: bool,
     pub created: Millis,
     pub password_changed: Millis,
+    /// None: a password is enough.
+    pub totp: Option<Totp>,
+}
+
+/// A second factor (RFC 6238): what the user's authenticator and this server know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totp {
+    /// Tells one enrolment from another.
+    pub id: u64,
+    pub seed: Sealed,
+    /// A first code has shown that the authenticator has the seed: from then on codes are asked for.
+    pub confirmed: bool,
+    /// The newest time step of which a code was used; those up to it are used up.
+    pub last_step: u64,
+}
+
+impl Totp {
+    /// What the seed is sealed for (the context of `pki::seal`).
+    pub const SEED_CONTEXT: &str = "totp seed";
+}
+
+/// An administrator elsewhere, known by the key of a certificate of the cluster CA.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminIdentity {
+    /// Unique.
+    pub name: String,
+    /// One for the whole server.
+    pub role: Role,
+    /// SHA-256 of the certified SubjectPublicKeyInfo.
+    pub key_hash: Digest32,
+    pub created: Millis,
+    pub created_by: String,
+    pub expires: Millis,
 }
 
 /// A browser signed in: found by the hash of its token, replicated so that it outlives the active node.
@@ -704,6 +763,7 @@ pub enum RecordKey {
     RevocationList,
     BrowserCertificate,
     Sealing,
+    AdminIdentity(String),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -736,6 +796,7 @@ pub enum Record {
     RevocationList(RevocationList),
     BrowserCertificate(BrowserCertificate),
     Sealing(Sealing),
+    AdminIdentity(AdminIdentity),
 }
 
 impl Record {
@@ -768,6 +829,7 @@ impl Record {
             Self::RevocationList(_) => RecordKey::RevocationList,
             Self::BrowserCertificate(_) => RecordKey::BrowserCertificate,
             Self::Sealing(_) => RecordKey::Sealing,
+            Self::AdminIdentity(r) => RecordKey::AdminIdentity(r.name.clone()),
         }
     }
 }

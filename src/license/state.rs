@@ -38,6 +38,7 @@ pub struct State {
     pub(super) revocation_list: RevocationList,
     pub(super) browser_certificate: Option<Arc<BrowserCertificate>>,
     pub(super) sealing: Option<Sealing>,
+    pub(super) admin_identities: OrdMap<String, Arc<AdminIdentity>>,
     pub(super) index: Index,
 }
 
@@ -175,6 +176,7 @@ impl State {
     pub fn instance(&self, id: InstanceId) -> Option<&Instance> {
         self.instances.get(&id).map(|i| &**i)
     }
+    /// The instance that has this device, be it a further one.
     pub fn instance_by_udi(&self, account: AccountId, udi: &Udi) -> Option<&Instance> {
         self.instance(*self.index.udis.get(&account)?.get(udi)?)
     }
@@ -302,6 +304,12 @@ impl State {
     /// The clients of an account; None: those of the server.
     pub fn api_clients(&self, account: Option<AccountId>) -> impl Iterator<Item = &ApiClient> + Send + '_ {
         self.api_clients.values().map(|c| &**c).filter(move |c| c.account == account)
+    }
+    pub fn admin_identity(&self, name: &str) -> Option<&AdminIdentity> {
+        self.admin_identities.get(name).map(|i| &**i)
+    }
+    pub fn admin_identities(&self) -> impl Iterator<Item = &AdminIdentity> + Send + '_ {
+        self.admin_identities.values().map(|i| &**i)
     }
     /// Audit entries newer than `after`, oldest first.
     pub fn audit(&self, after: u64) -> impl Iterator<Item = &AuditEntry> + Send + '_ {

@@ -9,6 +9,7 @@ pub mod passwords;
 pub mod random;
 pub mod seal;
 pub mod tls;
+pub mod totp;
 
 /// What can go wrong with keys and certificates. Never carries key material.
 #[derive(Debug, thiserror::Error)]

@@ -151,19 +151,24 @@ pub fn client_config<'a>(
     }
 }
 
+/// The URI names in a certificate.
+///
+/// # Errors
+/// When it does not parse.
+pub fn uris_of_certificate(cert_der: &[u8]) -> Result<Vec<String>, PkiError> {
+    use x509_parser::extensions::GeneralName;
+    let (_, cert) = x509_parser::parse_x509_certificate(cert_der).map_err(|e| PkiError::Certificate(e.to_string()))?;
+    let names = cert.subject_alternative_name().map_err(|e| PkiError::Certificate(e.to_string()))?;
+    let names = names.iter().flat_map(|n| &n.value.general_names);
+    Ok(names.filter_map(|n| if let GeneralName::URI(uri) = n { Some((*uri).to_owned()) } else { None }).collect())
+}
+
 /// The node id and cluster id in a node certificate's URI names.
 ///
 /// # Errors
 /// When the certificate does not parse or names no node.
 pub fn node_of_certificate(cert_der: &[u8]) -> Result<(u64, String), PkiError> {
-    use x509_parser::extensions::GeneralName;
-    let (_, cert) = x509_parser::parse_x509_certificate(cert_der).map_err(|e| PkiError::Certificate(e.to_string()))?;
-    let names = cert.subject_alternative_name().map_err(|e| PkiError::Certificate(e.to_string()))?;
-    let uris: Vec<&str> = names
-        .iter()
-        .flat_map(|n| &n.value.general_names)
-        .filter_map(|n| if let GeneralName::URI(uri) = n { Some(*uri) } else { None })
-        .collect();
+    let uris = uris_of_certificate(cert_der)?;
     let node = uris.iter().find_map(|u| u.strip_prefix(NODE_URI)?.parse().ok());
     let cluster = uris.iter().find_map(|u| u.strip_prefix(CLUSTER_URI));
     match (node, cluster) {

@@ -65,6 +65,9 @@ pub struct RequestPayload {
     pub product_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software_version: Option<String>,
+    /// Of a product that is a cluster itself: the devices it registers for beside its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<Vec<DeviceMember>>,
 }
 
 impl RequestPayload {
@@ -86,6 +89,7 @@ impl RequestPayload {
             host_name: None,
             product_type: None,
             software_version: None,
+            devices: None,
         }
     }
 }
@@ -104,6 +108,16 @@ pub struct LicenseCount {
 pub struct UdiMember {
     pub pid: String,
     pub sn: String,
+}
+
+/// A further device of a product, as it travels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceMember {
+    pub pid: String,
+    pub sn: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
 }
 
 /// An answer's payload. Readers ignore members they do not know.

@@ -1,8 +1,8 @@
 //! Reads requests: from bytes to a checked meaning, without side effects.
 
-use super::message::{LicenseCount, NONCE_LEN, PROTOCOL, REQUEST_TYP, RequestPayload, RequestType};
+use super::message::{DeviceMember, LicenseCount, NONCE_LEN, PROTOCOL, REQUEST_TYP, RequestPayload, RequestType};
 use super::problem::{Code, Problem};
-use crate::license::{Digest32, Udi};
+use crate::license::{Device, Digest32, Udi};
 use crate::pki::ca::csr_public_key;
 use crate::pki::jws::{Header, Jws, PublicKey};
 use crate::pki::sha256;
@@ -52,6 +52,7 @@ pub(super) struct Registration {
     pub host_name: Option<String>,
     pub product_type: String,
     pub software_version: String,
+    pub devices: Vec<Device>,
 }
 
 /// A numbered request's meaning.
@@ -131,7 +132,13 @@ pub(super) fn registration(payload: RequestPayload, key: &PublicKey) -> Result<R
         host_name: payload.host_name,
         product_type: need(kind, "product_type", payload.product_type)?,
         software_version: need(kind, "software_version", payload.software_version)?,
+        devices: payload.devices.into_iter().flatten().map(device).collect(),
     })
+}
+
+fn device(device: DeviceMember) -> Device {
+    let DeviceMember { pid, sn, host_name } = device;
+    Device { udi: Udi { pid, sn }.into(), host_name: host_name.map(Into::into) }
 }
 
 /// Reads a numbered request whose signature is verified.
@@ -155,6 +162,7 @@ pub(super) fn numbered(mut payload: RequestPayload) -> Result<Numbered, Problem>
     refuse(kind, "host_name", payload.host_name.is_some())?;
     refuse(kind, "product_type", payload.product_type.is_some())?;
     refuse(kind, "software_version", payload.software_version.is_some())?;
+    refuse(kind, "devices", payload.devices.is_some())?;
     let number = need(kind, "number", payload.number)?;
     if number == 0 {
         return Err(malformed("number starts at 1"));

@@ -146,6 +146,7 @@ impl Service {
             product_type: registration.product_type,
             software_version: registration.software_version,
             certificate: self.new_certificate(envelope.key.hash()),
+            devices: registration.devices,
         };
         let outcome = self.propose("product", command).await?;
         self.registered(&ask, outcome, &registration.csr)
@@ -206,6 +207,7 @@ impl Service {
             product_type: registration.product_type,
             software_version: registration.software_version,
             certificate: self.new_certificate(envelope.key.hash()),
+            devices: registration.devices,
         };
         let outcome = self.propose("product", command).await?;
         self.registered(&ask, outcome, &registration.csr)

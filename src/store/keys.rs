@@ -48,6 +48,10 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
         RecordKey::RevocationList => out.push(22),
         RecordKey::BrowserCertificate => out.push(23),
         RecordKey::Sealing => out.push(24),
+        RecordKey::AdminIdentity(name) => {
+            out.push(25);
+            out.extend_from_slice(name.as_bytes());
+        }
     }
     out
 }
@@ -126,6 +130,7 @@ mod tests {
             Just(RecordKey::RevocationList),
             Just(RecordKey::BrowserCertificate),
             Just(RecordKey::Sealing),
+            ".{0,4}".prop_map(RecordKey::AdminIdentity),
         ]
     }
 

@@ -272,6 +272,7 @@ mod tests {
             usage: vec![(LicenseId(4), 1)].into(),
             authorized_until: Some(Millis(1 << 40)),
             last_request: None,
+            devices: None,
         };
         let records = (10..10 + instances).map(|id| Record::Instance(instance(id)));
         State::from_records(records.map(|record| (record.key(), record)))

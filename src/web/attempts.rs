@@ -19,6 +19,8 @@ enum Key {
     Source(IpAddr),
     /// Any source trying one name. The wait stays short, so that a flood cannot lock a person out.
     Name(String),
+    /// Any source trying the codes of one name. Only who knows the password gets that far, so the wait may be long.
+    Code(String),
 }
 
 impl Key {
@@ -28,6 +30,7 @@ impl Key {
             Self::Pair(..) => (5, Duration::from_secs(15 * 60)),
             Self::Source(_) => (20, Duration::from_secs(15 * 60)),
             Self::Name(_) => (50, Duration::from_secs(10)),
+            Self::Code(_) => (5, Duration::from_secs(15 * 60)),
         }
     }
 
@@ -47,6 +50,13 @@ struct Entry {
     open_from: Instant,
 }
 
+/// What is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret {
+    Password,
+    Code,
+}
+
 /// The table of recent failures.
 #[derive(Default)]
 pub struct Attempts(Mutex<HashMap<Key, Entry>>);
@@ -56,9 +66,9 @@ impl Attempts {
     ///
     /// # Errors
     /// How long to wait; then nothing was counted.
-    pub fn begin(&self, source: IpAddr, name: &str, now: Instant) -> Result<(), Duration> {
+    pub fn begin(&self, source: IpAddr, name: &str, tried: Secret, now: Instant) -> Result<(), Duration> {
         let mut table = self.0.lock();
-        let keys = keys(source, name);
+        let keys = keys(source, name, tried);
         let open_from = keys.iter().filter_map(|k| table.get(k)).map(|e| e.open_from).max();
         if let Some(wait) = open_from.and_then(|t| t.checked_duration_since(now)).filter(|w| !w.is_zero()) {
             return Err(wait);
@@ -77,10 +87,10 @@ impl Attempts {
     }
 
     /// The attempt begun before was right after all.
-    pub fn succeeded(&self, source: IpAddr, name: &str) {
+    pub fn succeeded(&self, source: IpAddr, name: &str, tried: Secret) {
         let mut table = self.0.lock();
-        for key in keys(source, name) {
-            if matches!(key, Key::Pair(..)) {
+        for key in keys(source, name, tried) {
+            if matches!(key, Key::Pair(..) | Key::Code(_)) {
                 table.remove(&key);
             } else if let Some(entry) = table.get_mut(&key) {
                 entry.failures = entry.failures.saturating_sub(1);
@@ -90,9 +100,13 @@ impl Attempts {
     }
 }
 
-fn keys(source: IpAddr, name: &str) -> [Key; 3] {
-    let source = network(source);
-    [Key::Pair(source, name.to_owned()), Key::Source(source), Key::Name(name.to_owned())]
+fn keys(source: IpAddr, name: &str, tried: Secret) -> [Key; 3] {
+    let (source, name) = (network(source), name.to_owned());
+    let by_name = match tried {
+        Secret::Password => Key::Name(name.clone()),
+        Secret::Code => Key::Code(name.clone()),
+    };
+    [Key::Pair(source, name), Key::Source(source), by_name]
 }
 
 /// One customer of a provider commonly has a whole IPv6 /64.
@@ -127,17 +141,17 @@ mod tests {
         let attempts = Attempts::default();
         let mut now = Instant::now();
         for _ in 0..6 {
-            attempts.begin(A, "ann", now).unwrap();
+            attempts.begin(A, "ann", Secret::Password, now).unwrap();
         }
-        assert_eq!(attempts.begin(A, "ann", now), Err(Duration::from_secs(1)));
+        assert_eq!(attempts.begin(A, "ann", Secret::Password, now), Err(Duration::from_secs(1)));
         now += Duration::from_secs(1);
-        attempts.begin(A, "ann", now).unwrap();
-        assert_eq!(attempts.begin(A, "ann", now), Err(Duration::from_secs(2)));
-        attempts.begin(B, "ann", now).unwrap();
-        attempts.begin(A, "bob", now).unwrap();
+        attempts.begin(A, "ann", Secret::Password, now).unwrap();
+        assert_eq!(attempts.begin(A, "ann", Secret::Password, now), Err(Duration::from_secs(2)));
+        attempts.begin(B, "ann", Secret::Password, now).unwrap();
+        attempts.begin(A, "bob", Secret::Password, now).unwrap();
         now += FORGET + Duration::from_secs(1);
         for _ in 0..6 {
-            attempts.begin(A, "ann", now).unwrap();
+            attempts.begin(A, "ann", Secret::Password, now).unwrap();
         }
     }
 
@@ -149,19 +163,31 @@ mod tests {
         for i in 0..200u32 {
             let source = IpAddr::V4(std::net::Ipv4Addr::from_bits(i));
             for _ in 0..5 {
-                refused = refused.max(attempts.begin(source, "ann", now).err().unwrap_or_default());
+                refused = refused.max(attempts.begin(source, "ann", Secret::Password, now).err().unwrap_or_default());
             }
         }
         assert!(refused > Duration::ZERO && refused <= Duration::from_secs(10), "{refused:?}");
     }
 
     #[test]
+    fn codes_are_guessed_slowly_from_wherever_it_is_tried() {
+        let attempts = Attempts::default();
+        let now = Instant::now();
+        let from = |i: u32| IpAddr::V4(std::net::Ipv4Addr::from_bits(i));
+        let tried = (0..100).filter(|i| attempts.begin(from(*i), "ann", Secret::Code, now).is_ok()).count();
+        assert_eq!(tried, 6);
+        attempts.begin(A, "ann", Secret::Password, now).unwrap();
+        attempts.begin(A, "bob", Secret::Code, now).unwrap();
+    }
+
+    #[test]
     fn one_source_is_slowed_whatever_names_it_tries() {
         let attempts = Attempts::default();
         let now = Instant::now();
-        let refused = (0..30).filter(|i| attempts.begin(A, &format!("user{i}"), now).is_err()).count();
+        let refused =
+            (0..30).filter(|i| attempts.begin(A, &format!("user{i}"), Secret::Password, now).is_err()).count();
         assert_eq!(refused, 9);
-        attempts.begin(B, "user1", now).unwrap();
+        attempts.begin(B, "user1", Secret::Password, now).unwrap();
     }
 
     #[test]
@@ -169,11 +195,16 @@ mod tests {
         let attempts = Attempts::default();
         let now = Instant::now();
         for _ in 0..20 {
-            attempts.begin(A, "ann", now).unwrap();
-            attempts.succeeded(A, "ann");
+            attempts.begin(A, "ann", Secret::Password, now).unwrap();
+            attempts.succeeded(A, "ann", Secret::Password);
         }
         for i in 0..2 * MAX_ENTRIES as u32 {
-            let _ = attempts.begin(IpAddr::V4(std::net::Ipv4Addr::from_bits(i)), "x", now + Duration::from_secs(1));
+            let _ = attempts.begin(
+                IpAddr::V4(std::net::Ipv4Addr::from_bits(i)),
+                "x",
+                Secret::Password,
+                now + Duration::from_secs(1),
+            );
         }
         assert!(attempts.0.lock().len() <= MAX_ENTRIES);
     }

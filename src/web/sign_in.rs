@@ -2,7 +2,7 @@
 //! said of one that is not accepted.
 
 use super::assets::Assets;
-use super::attempts::Attempts;
+use super::attempts::{Attempts, Secret};
 use super::view::{page, problem};
 use crate::license::{MAX_NAME, MAX_PASSWORD_BYTES};
 use crate::pki::passwords::{PasswordError, Passwords};
@@ -59,7 +59,7 @@ impl Door {
     ) -> Result<(), Failure> {
         // Longer ones belong to nobody; cut, so that the table of attempts stays small.
         let name: &str = &name.chars().take(MAX_NAME + 1).collect::<String>();
-        self.attempts.begin(source, name, Instant::now()).map_err(Failure::Wait)?;
+        self.attempts.begin(source, name, Secret::Password, Instant::now()).map_err(Failure::Wait)?;
         let (short, known) = (password.len() as u64 <= MAX_PASSWORD_BYTES, hash.is_some());
         let hash = hash.filter(|_| short);
         let password = if short { password } else { Zeroizing::default() };
@@ -68,8 +68,21 @@ impl Door {
             tracing::warn!(%source, known, "a wrong password was given");
             return Err(Failure::Wrong(wrong));
         }
-        self.attempts.succeeded(source, name);
+        self.attempts.succeeded(source, name, Secret::Password);
         Ok(())
+    }
+
+    /// Counts a code as wrong before it is looked at.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub fn try_code(&self, source: IpAddr, name: &str) -> Result<(), Failure> {
+        self.attempts.begin(source, name, Secret::Code, Instant::now()).map_err(Failure::Wait)
+    }
+
+    /// The code tried before was right after all.
+    pub fn code_was_right(&self, source: IpAddr, name: &str) {
+        self.attempts.succeeded(source, name, Secret::Code);
     }
 }
 
@@ -78,6 +91,8 @@ impl Door {
 pub enum Failure {
     #[error("{0}")]
     Wrong(&'static str),
+    #[error("The sign-in took too long, or the user was changed meanwhile. Begin again.")]
+    Late,
     #[error("There were too many failed attempts. Try again in {}.", in_words(.0))]
     Wait(Duration),
     #[error("{0}")]
@@ -103,7 +118,7 @@ impl Failure {
     /// The page again, with the reason.
     pub fn answer(&self, template: &impl Template) -> Response {
         let status = match self {
-            Self::Wrong(_) => StatusCode::UNAUTHORIZED,
+            Self::Wrong(_) | Self::Late => StatusCode::UNAUTHORIZED,
             Self::Wait(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,

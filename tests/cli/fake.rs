@@ -334,6 +334,10 @@ impl Forwarder for Fixed {
     }
 }
 
+pub fn authority_of((cert, key): &(Vec<u8>, Vec<u8>)) -> Authority {
+    Authority::from_parts(cert.clone(), key.clone().into()).unwrap()
+}
+
 /// A serving node. Ends with its value.
 pub struct Node {
     pub runtime: Runtime,
@@ -341,6 +345,8 @@ pub struct Node {
     pub cluster: Arc<Cluster>,
     pub dir: TempDir,
     sealer: Sealer,
+    /// The cluster's CA: certificate and key.
+    pub authority: (Vec<u8>, Vec<u8>),
     _socket: SocketFile,
 }
 
@@ -366,7 +372,9 @@ impl Node {
             let _inside = runtime.enter();
             unix(&dir.path().join("admin.sock")).unwrap()
         };
-        let node = Self { runtime, ledger, cluster, dir, sealer, _socket: socket };
+        let ca = Authority::self_signed("cluster", 30, now()).unwrap();
+        let authority = (ca.cert_der().to_vec(), ca.key_pkcs8().to_vec());
+        let node = Self { runtime, ledger, cluster, dir, sealer, authority, _socket: socket };
         node.runtime.spawn(serve(node.parts(route), incoming, std::future::pending()));
         node
     }
@@ -381,13 +389,15 @@ impl Node {
     }
 
     pub fn parts(&self, route: Route) -> Parts {
-        let sealer = self.sealer.clone();
+        let (sealer, authority) = (self.sealer.clone(), self.authority.clone());
         Parts {
             ledger: self.ledger.clone(),
             cluster: self.cluster.clone(),
             sync: Arc::new(Central(self.ledger.clone(), self.sealer.clone())),
             forwarder: Arc::new(Fixed(route)),
             sealer: Arc::new(move || Some(sealer.clone())),
+            authority: Arc::new(move || Some(authority_of(&authority))),
+            clock: Arc::new(now),
         }
     }
 
@@ -406,6 +416,22 @@ impl Node {
     }
 
     pub fn register_using(&self, token: &str, sn: &str, host_name: Option<&str>, tag: &str, count: u64) {
+        let instance = self.admit(token, sn, host_name, Vec::new());
+        let action = InstanceAction::Authorize { usage: vec![(tag.into(), count)] };
+        let numbered = Command::Numbered { instance, number: 1, digest: [1; 32], action };
+        assert!(matches!(self.propose(numbered), Outcome::Authorized(_)));
+    }
+
+    /// Registers a product for further devices, too.
+    pub fn register_for(&self, token: &str, sn: &str, devices: Vec<Device>) {
+        self.admit(token, sn, None, devices);
+    }
+
+    fn propose(&self, command: Command) -> Outcome {
+        self.runtime.block_on(self.ledger.propose(0, "product", command)).unwrap()
+    }
+
+    fn admit(&self, token: &str, sn: &str, host_name: Option<&str>, devices: Vec<Device>) -> InstanceId {
         let at = now();
         let certificate = IdCertificate {
             serial: [7; 16],
@@ -420,12 +446,10 @@ impl Node {
             product_type: "Prime".into(),
             software_version: "3.1".into(),
             certificate,
+            devices,
         };
-        let propose = |command| self.runtime.block_on(self.ledger.propose(0, "product", command)).unwrap();
-        let Outcome::Registered(registered) = propose(register) else { panic!("not registered") };
-        let action = InstanceAction::Authorize { usage: vec![(tag.into(), count)] };
-        let numbered = Command::Numbered { instance: registered.instance, number: 1, digest: [1; 32], action };
-        assert!(matches!(propose(numbered), Outcome::Authorized(_)));
+        let Outcome::Registered(registered) = self.propose(register) else { panic!("not registered") };
+        registered.instance
     }
 }
 

@@ -4,6 +4,7 @@ use super::fake::{Node, normal};
 use super::{licraft, stderr, stdout};
 use licraft::admin::{AdminError, ClusterState, Kind, Route};
 use licraft::backup::Lag;
+use licraft::pki::totp::Seed;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 
@@ -157,6 +158,122 @@ fn users_have_roles_and_one_administrator_is_always_left() {
     node.run(&["user", "enable", "admin"]).success();
     node.run(&["user", "delete", "eve", "--yes"]).success();
     assert!(node.ledger_state().user("eve").is_none());
+}
+
+#[test]
+fn a_second_factor_is_enrolled_confirmed_and_reset() {
+    let node = Node::with_account();
+    let made = json(&node, &["user", "totp", "enrol", "admin"]);
+    let secret = made["secret"].as_str().unwrap();
+    let uri = format!("otpauth://totp/licraft:admin?secret={secret}&issuer=licraft");
+    assert_eq!(made["uri"], uri.as_str());
+    let asked = |node: &Node| json(node, &["user", "list"])[0]["code"].clone();
+    assert_eq!(asked(&node), "not asked for");
+    let sealer = node.parts(licraft::admin::Route::Here).sealer.as_ref()().unwrap();
+    let totp = |node: &Node| node.ledger_state().user("admin").unwrap().totp.clone().unwrap();
+    let seed = Seed::open(&sealer, &totp(&node).seed).unwrap();
+    assert_eq!(*seed.secret(), secret);
+    assert!(!format!("{:?}", node.ledger_state().records().collect::<Vec<_>>()).contains(secret), "it is sealed");
+
+    let wrong = stderr(&node.run(&["user", "totp", "confirm", "admin", "12345x"]).code(1));
+    assert!(wrong.starts_with("Error: the code is wrong\nTry: "), "{wrong}");
+    let step = super::fake::now().0 / 30_000;
+    let confirm = ["user", "totp", "confirm", "admin", &seed.code(step)];
+    let said = table(&node, &confirm);
+    assert_eq!(said, "User admin is asked for a code from now on; open sessions have ended.\n");
+    assert_eq!(asked(&node), "asked for");
+    assert!(stderr(&node.run(&confirm).code(1)).contains("was used already"));
+    let again = stderr(&node.run(&["user", "totp", "enrol", "admin"]).code(1));
+    assert!(again.contains("has a second factor; reset it first"), "{again}");
+
+    // The only administrator has lost the device: the socket always works.
+    assert_eq!(
+        table(&node, &["user", "totp", "reset", "admin", "-y"]),
+        "User admin signs in with the password alone.\n"
+    );
+    assert_eq!(asked(&node), "not asked for");
+    assert!(stderr(&node.run(&["user", "totp", "reset", "admin", "-y"]).code(1)).contains("has no second factor"));
+    assert!(stderr(&node.run(&["user", "totp", "enrol", "nobody"]).code(1)).contains("no user \"nobody\""));
+    let said = table(&node, &["user", "totp", "enrol", "admin"]);
+    assert!(said.starts_with("Secret: ") && said.contains("\nURI:    otpauth://totp/"), "{said}");
+    assert!(
+        said.ends_with("Next: `licraft user totp confirm admin CODE` with a code of the authenticator.\n"),
+        "{said}"
+    );
+    assert_eq!(table(&node, &["user", "sign-out", "admin"]), "User admin is signed out everywhere.\n");
+    let audit = plain(&node, &["audit", "export"]);
+    for action in ["user-totp-enrol", "user-totp-confirm", "user-totp-reset", "user-sign-out"] {
+        assert!(audit.contains(action), "{action}: {audit}");
+    }
+}
+
+#[test]
+fn licenses_have_labels_and_are_found_by_them() {
+    let node = Node::with_account();
+    table(&node, &["license", "tag", "ENH", "--add", "voice", "--add", "cost center 7"]);
+    table(&node, &["license", "tag", "UC Manager Essential", "--add", "voice"]);
+    let labels = |args: &[&str]| -> Vec<String> {
+        let rows = json(&node, &[&["license", "list"][..], args].concat());
+        rows.as_array().unwrap().iter().map(|p| format!("{}: {}", p["tag"], p["labels"])).collect()
+    };
+    assert_eq!(labels(&["--label", "cost center 7"]), [r#""ENH": "cost center 7, voice""#]);
+    assert_eq!(labels(&["--label", "nothing"]), [""; 0]);
+    // What is known of a license but not here: it has no pool before it is bought or used.
+    assert_eq!(labels(&["--label", "voice"]).len(), 1);
+    table(&node, &["license", "tag", "ENH", "--remove", "cost center 7", "--remove", "never there"]);
+    assert_eq!(labels(&[]), [r#""ENH": "voice""#]);
+    for (args, says) in [
+        (&["license", "tag", "ENH", "--add", "a,b"][..], "Error: A label has at most 64 bytes and no comma."),
+        (&["license", "tag", "ENH", "--add", ""], "Error: The label must not be empty"),
+        (&["license", "tag", "NONE", "--add", "x"], "Error: there is no license `NONE`"),
+    ] {
+        let said = stderr(&node.run(args).code(1));
+        assert!(said.starts_with(says), "{args:?}: {said}");
+    }
+    node.run(&["license", "tag", "ENH"]).code(2);
+    let many: Vec<String> = (0..17).map(|n| format!("label {n}")).collect();
+    let many: Vec<&str> = many.iter().flat_map(|l| ["--add", l]).collect();
+    let said = stderr(&node.run(&[&["license", "tag", "ENH"], &many[..]].concat()).code(1));
+    assert!(said.contains("would have 18 labels; at most 16"), "{said}");
+    assert!(plain(&node, &["audit", "export"]).contains("ENH +voice +cost center 7"));
+}
+
+#[test]
+fn a_cluster_of_devices_is_shown_and_found_by_each() {
+    let node = Node::with_account();
+    let token = json(&node, &["token", "create"])["token"].as_str().unwrap().to_owned();
+    let device = |sn: &str, host: Option<&str>| {
+        let udi = licraft::license::Udi { pid: "PI-SOFTWARE".into(), sn: sn.into() };
+        licraft::license::Device { udi: udi.into(), host_name: host.map(Into::into) }
+    };
+    node.register_for(&token, "SN1", vec![device("SN2", Some("calls-2")), device("SN3", None)]);
+    let shown = json(&node, &["instance", "show", "PI-SOFTWARE:SN3"]);
+    let devices = serde_json::json!([
+        { "pid": "PI-SOFTWARE", "sn": "SN2", "host_name": "calls-2" },
+        { "pid": "PI-SOFTWARE", "sn": "SN3", "host_name": null },
+    ]);
+    assert_eq!((&shown["sn"], &shown["devices"]), (&"SN1".into(), &devices));
+    let text = table(&node, &["instance", "show", "PI-SOFTWARE:SN1"]);
+    assert!(text.contains("PI-SOFTWARE:SN2") && text.contains("calls-2"), "{text}");
+}
+
+#[test]
+fn a_proxy_is_set_without_a_password() {
+    let node = Node::with_account();
+    for (value, says) in [
+        ("http://ann:secret@proxy:3128", "it must not hold a name or a password"),
+        ("ftp://proxy:21", "it must be an http URL"),
+        ("proxy:3128/path", "it must be an http URL"),
+        ("nonsense", "write it as http://proxy.example.com:3128"),
+    ] {
+        let said = stderr(&node.run(&["settings", "set", "proxy", value]).code(1));
+        assert!(said.contains(says), "{value}: {said}");
+    }
+    node.run(&["settings", "set", "proxy", "http://proxy.example.com:3128"]).success();
+    assert!(plain(&node, &["settings", "get", "proxy"]).contains("http://proxy.example.com:3128"));
+    assert!(plain(&node, &["audit", "export"]).contains("proxy=http://proxy.example.com:3128"));
+    node.run(&["settings", "set", "proxy", ""]).success();
+    assert_eq!(node.ledger_state().settings().proxy, "");
 }
 
 #[test]

@@ -12,17 +12,18 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-fn product(sn: &str) -> Product {
+pub fn product(sn: &str) -> Product {
     Product {
         pid: "ROUTER".into(),
         sn: sn.into(),
         product_type: "Router Software".into(),
         software_version: "3.1".into(),
         host_name: Some("router-1".into()),
+        devices: Vec::new(),
     }
 }
 
-fn settings(site: &Site, nodes: &[&Node]) -> Settings {
+pub fn settings(site: &Site, nodes: &[&Node]) -> Settings {
     Settings {
         urls: nodes.iter().map(|n| n.url()).collect(),
         tls_ca_pem: Some(site.ca_pem()),
@@ -31,22 +32,22 @@ fn settings(site: &Site, nodes: &[&Node]) -> Settings {
     }
 }
 
-fn open(dir: &Path, settings: Settings) -> Agent {
+pub fn open(dir: &Path, settings: Settings) -> Agent {
     Agent::open(dir, settings, Some(product("SN1"))).unwrap().with_patience(Duration::from_secs(5))
 }
 
-fn reopen(dir: &Path) -> Agent {
+pub fn reopen(dir: &Path) -> Agent {
     Agent::open(dir, Settings::default(), None).unwrap().with_patience(Duration::from_secs(5))
 }
 
-async fn registered(site: &Site, nodes: &[&Node]) -> (TempDir, Agent) {
+pub async fn registered(site: &Site, nodes: &[&Node]) -> (TempDir, Agent) {
     let dir = tempfile::tempdir().unwrap();
     let mut agent = open(dir.path(), settings(site, nodes));
     agent.register(TOKEN).await.unwrap();
     (dir, agent)
 }
 
-fn want(licenses: &[(&str, u64)]) -> Vec<LicenseCount> {
+pub fn want(licenses: &[(&str, u64)]) -> Vec<LicenseCount> {
     licenses.iter().map(|(tag, count)| LicenseCount { tag: (*tag).into(), count: *count }).collect()
 }
 

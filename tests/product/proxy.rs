@@ -1,83 +1,16 @@
 //! `licraft agent` behind an HTTP proxy (CONNECT, RFC 9110, 9.3.6).
 
+use super::forward::Proxy;
 use super::server::{BASE, Node, Site, TOKEN};
 use std::path::Path;
 use std::process::Output;
-use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
 
 /// A name that resolves nowhere (RFC 6761, 6.4): only the proxy knows the way.
 const HOST: &str = "licenses.invalid";
 
-/// First line of every request, and what was sent through after it.
-type Seen = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
-
-struct Proxy {
-    port: u16,
-    seen: Seen,
-    task: JoinHandle<()>,
-}
-
-impl Proxy {
-    /// Answers every CONNECT with `status`; a 200 leads to `node`, whatever the name.
-    async fn start(status: &'static str, node: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let seen = Seen::default();
-        let log = Arc::clone(&seen);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(forward(stream, status, node, Arc::clone(&log)));
-            }
-        });
-        Self { port, seen, task }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-}
-
-async fn forward(mut client: TcpStream, status: &str, node: u16, log: Seen) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = client.read_u8().await else { return };
-        head.push(byte);
-    }
-    let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
-    let at = {
-        let mut log = log.lock().unwrap();
-        log.push((line, Vec::new()));
-        log.len() - 1
-    };
-    let opens = status.starts_with("200");
-    let length = if opens { "" } else { "content-length: 0\r\n" };
-    client.write_all(format!("HTTP/1.1 {status}\r\n{length}\r\n").as_bytes()).await.unwrap();
-    if !opens {
-        return;
-    }
-    let server = TcpStream::connect(("127.0.0.1", node)).await.unwrap();
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let up = async {
-        let mut bytes = [0; 4096];
-        while let Ok(read @ 1..) = from_client.read(&mut bytes).await {
-            log.lock().unwrap()[at].1.extend_from_slice(&bytes[..read]);
-            if to_server.write_all(&bytes[..read]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = up => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
-    }
-}
-
 /// Runs `licraft agent` as a product's script would.
-async fn agent(args: &[&str]) -> Output {
+pub async fn agent(args: &[&str]) -> Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_licraft"));
     command.arg("agent").args(args);
     // A proxy in the environment must not help.
@@ -106,7 +39,7 @@ async fn serve_as_host(site: &Site) -> Node {
     node
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -57,7 +57,8 @@ fn chain(trust: &Value) -> Vec<Vec<u8>> {
     trust["x5c"].as_array().unwrap().iter().map(|c| STANDARD.decode(string(c)).unwrap()).collect()
 }
 
-const REQUESTS: [&str; 5] = ["register", "authorize", "renew-authorization", "renew-id", "deregister"];
+const REQUESTS: [&str; 6] =
+    ["register", "register-devices", "authorize", "renew-authorization", "renew-id", "deregister"];
 const ANSWERS: [&str; 5] = ["registered", "authorized", "id-renewed", "deregistered", "refused"];
 
 #[test]
@@ -70,7 +71,8 @@ fn requests_are_signed_byte_for_byte() {
     for name in REQUESTS {
         let vector = read(&format!("{name}.request"));
         let payload = string(&vector["payload"]).as_bytes();
-        assert_valid(&format!("{name}.request"), &serde_json::from_slice(payload).unwrap());
+        let kind = name.strip_suffix("-devices").unwrap_or(name);
+        assert_valid(&format!("{kind}.request"), &serde_json::from_slice(payload).unwrap());
         assert_valid("jws", &vector["jws"]);
         let made = jws(&vector["jws"]);
         let header = B64.decode(&made.protected).unwrap();
@@ -181,6 +183,13 @@ fn write_all() {
             ),
         ),
         (
+            "register-devices",
+            format!(
+                r#""token":"example-token","csr":"{}","udi":{{"pid":"CALLS","sn":"SN1"}},"host_name":"calls-1","product_type":"Calls","software_version":"14","devices":[{{"pid":"CALLS","sn":"SN2","host_name":"calls-2"}},{{"pid":"CALLS","sn":"SN3"}}]"#,
+                STANDARD.encode(&product_csr)
+            ),
+        ),
+        (
             "authorize",
             format!(
                 r#""number":1,"signer":"{kid}","licenses":[{{"tag":"PRIME_BASE","count":1}},{{"tag":"PRIME_LIFECYCLE","count":34}}]"#
@@ -190,16 +199,17 @@ fn write_all() {
         ("renew-id", format!(r#""number":3,"signer":"{kid}","csr":"{}""#, STANDARD.encode(&product_csr))),
         ("deregister", format!(r#""number":4,"signer":"{kid}""#)),
     ] {
-        let payload = format!(r#"{{"type":"{name}","protocol":1,"nonce":"{NONCE}","time":{NOW},{members}}}"#);
+        let kind = name.strip_suffix("-devices").unwrap_or(name);
+        let payload = format!(r#"{{"type":"{kind}","protocol":1,"nonce":"{NONCE}","time":{NOW},{members}}}"#);
         let mut header = Header::typ(REQUEST_TYP).with_key(&product.public_key());
-        if name != "register" {
+        if kind != "register" {
             header = header.with_kid("12");
         }
         let made = Jws::sign(&product, header, payload.as_bytes()).unwrap();
         write(
             &format!("{name}.request"),
             &json!({
-                "description": format!("A {name} request, signed with the product key of keys.json."),
+                "description": format!("A {kind} request, signed with the product key of keys.json."),
                 "protected_header": String::from_utf8(B64.decode(&made.protected).unwrap()).unwrap(),
                 "payload": payload,
                 "payload_sha256": B64.encode(sha256(payload.as_bytes())),

@@ -69,6 +69,7 @@ fn the_products_commands_of_format_1() {
             product_type: "Example Switch".into(),
             software_version: "17.12.4".into(),
             certificate: certificate.clone(),
+            devices: vec![],
         },
         numbered(InstanceAction::Authorize { usage: vec![("LICENSE_A".into(), 1_000)] }),
         numbered(InstanceAction::RenewAuthorization),

@@ -11,7 +11,7 @@ mod people;
 mod products;
 
 use licraft::license::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
@@ -74,6 +74,7 @@ struct TokenModel {
 struct InstanceModel {
     va: u64,
     udi: Udi,
+    devices: Vec<Device>,
     token: u64,
     export: bool,
     certificate: IdCertificate,
@@ -110,6 +111,8 @@ pub struct Auditor {
     licenses: BTreeMap<u64, (u64, String, String, bool)>,
     /// Tags that cover a license.
     covers: BTreeMap<u64, Vec<String>>,
+    /// By license.
+    labels: BTreeMap<u64, BTreeSet<String>>,
     terms: BTreeMap<Key, Terms>,
     tokens: BTreeMap<u64, TokenModel>,
     instances: BTreeMap<u64, InstanceModel>,
@@ -397,6 +400,21 @@ impl Auditor {
             Command::EndSession { id } => self.end_session(id),
             Command::CreateApiClient { id, account, role, .. } => self.create_client(id, *account, *role)?,
             Command::RevokeApiClient { id } => self.revoke_client(id)?,
+            Command::EnrolTotp { name, .. } => self.enrol_totp(name)?,
+            Command::UseTotp { name, id, step } => self.use_totp(name, *id, *step)?,
+            Command::ResetTotp { name } => self.reset_totp(name)?,
+            Command::EndSessions { name } => self.sign_out(name)?,
+            Command::CreateAdminIdentity { name, role, key_hash, expires } => {
+                self.create_identity(name, *role, *key_hash, expires.0)?;
+            }
+            Command::RevokeAdminIdentity { name } => self.revoke_identity(name)?,
+            Command::LabelLicense { license, add, remove } => {
+                ensure(self.licenses.contains_key(&license.0), Reason::NotFound)?;
+                ensure(add.iter().all(|l| !l.is_empty() && !l.contains(',')), Reason::Invalid)?;
+                let labels = self.labels.entry(license.0).or_default();
+                labels.extend(add.iter().cloned());
+                labels.retain(|l| !remove.contains(l));
+            }
             Command::RequestAccount { name, smart_account, virtual_account, .. } => {
                 return self.request_account(name, smart_account, virtual_account);
             }

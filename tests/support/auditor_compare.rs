@@ -81,6 +81,10 @@ impl Auditor {
             same("virtual accounts", vas, ids(state.virtual_accounts(account.id).map(|v| v.id.0)))?;
             let tags: Vec<String> = self.licenses.values().filter(|l| l.0 == *id).map(|l| l.1.clone()).collect();
             same("licenses", sorted(tags), state.licenses(account.id).map(|l| l.tag.clone()).collect())?;
+            for license in state.licenses(account.id) {
+                let labels = self.labels.get(&license.id.0).into_iter().flatten().cloned().collect();
+                same("labels", labels, license.labels.clone())?;
+            }
         }
         for va in self.vas.keys() {
             let pools: Vec<Key> = self.pools().into_iter().filter(|k| k.0 == *va).collect();
@@ -112,6 +116,7 @@ impl Auditor {
             let is = |kind| failures.contains(&kind);
             let noted = (is(AlertKind::FailedToConnect), is(AlertKind::FailedToRenew));
             same("failures", self.failed(model), noted)?;
+            same("devices", &model.devices[..], instance.devices())?;
         }
         same("browser certificate", self.browser, state.browser_certificate().map(|c| c.not_after.0))?;
         same("sealing key", self.sealing, state.sealing().map(|s| (s.key, s.previous)))?;

@@ -10,6 +10,8 @@ pub(super) struct UserModel {
     disabled: bool,
     accounts: Vec<AccountId>,
     virtual_accounts: Vec<VirtualAccountId>,
+    /// Enrolment, whether it was confirmed, the newest step.
+    totp: Option<(u64, bool, u64)>,
 }
 
 #[derive(Clone)]
@@ -26,12 +28,14 @@ pub(super) struct People {
     sessions: Vec<SessionModel>,
     /// The account of each client.
     clients: BTreeMap<String, Option<AccountId>>,
+    /// Role, key and end of each admin identity.
+    identities: BTreeMap<String, (Role, Digest32, u64)>,
 }
 
 impl People {
     pub fn administrator(&mut self, name: &str) {
         let (role, disabled) = (Role::SystemAdministrator, false);
-        let user = UserModel { role, disabled, accounts: vec![], virtual_accounts: vec![] };
+        let user = UserModel { role, disabled, accounts: vec![], virtual_accounts: vec![], totp: None };
         self.users.insert(name.to_owned(), user);
     }
 
@@ -68,7 +72,8 @@ impl Auditor {
         self.check_places(user.role, &user.accounts, &user.virtual_accounts)?;
         ensure(!self.people.users.contains_key(&user.name), Reason::Exists)?;
         let User { role, disabled, accounts, virtual_accounts, .. } = user.clone();
-        self.people.users.insert(user.name.clone(), UserModel { role, disabled, accounts, virtual_accounts });
+        let model = UserModel { role, disabled, accounts, virtual_accounts, totp: None };
+        self.people.users.insert(user.name.clone(), model);
         Ok(())
     }
 
@@ -103,6 +108,57 @@ impl Auditor {
         self.people.users.remove(name);
         self.people.sessions.retain(|s| s.user != name);
         Ok(())
+    }
+
+    pub(super) fn enrol_totp(&mut self, name: &str) -> Result<(), Reason> {
+        let user = self.people.users.get(name).ok_or(Reason::NotFound)?;
+        ensure(!user.totp.is_some_and(|(_, confirmed, _)| confirmed), Reason::State)?;
+        let id = self.id();
+        self.people.users.get_mut(name).unwrap().totp = Some((id, false, 0));
+        Ok(())
+    }
+
+    pub(super) fn use_totp(&mut self, name: &str, id: u64, step: u64) -> Result<(), Reason> {
+        let user = self.people.users.get_mut(name).ok_or(Reason::NotFound)?;
+        let (current, confirmed, newest) = user.totp.ok_or(Reason::NotFound)?;
+        ensure(current == id, Reason::NotFound)?;
+        ensure(step > newest, Reason::State)?;
+        user.totp = Some((id, true, step));
+        self.people.sessions.retain(|s| confirmed || s.user != name);
+        Ok(())
+    }
+
+    pub(super) fn reset_totp(&mut self, name: &str) -> Result<(), Reason> {
+        let user = self.people.users.get_mut(name).ok_or(Reason::NotFound)?;
+        user.totp.take().ok_or(Reason::NotFound)?;
+        self.people.sessions.retain(|s| s.user != name);
+        Ok(())
+    }
+
+    pub(super) fn sign_out(&mut self, name: &str) -> Result<(), Reason> {
+        ensure(self.people.users.contains_key(name), Reason::NotFound)?;
+        self.people.sessions.retain(|s| s.user != name);
+        Ok(())
+    }
+
+    pub(super) fn create_identity(
+        &mut self,
+        name: &str,
+        role: Role,
+        key: Digest32,
+        expires: u64,
+    ) -> Result<(), Reason> {
+        let of_server = [Role::SystemAdministrator, Role::SystemOperator, Role::ReadOnly];
+        ensure(of_server.contains(&role), Reason::Invalid)?;
+        ensure(self.now < expires && expires <= self.now + 367 * DAY, Reason::Invalid)?;
+        let lives = self.people.identities.get(name).is_some_and(|(_, _, end)| self.now < *end);
+        ensure(!lives, Reason::Exists)?;
+        self.people.identities.insert(name.to_owned(), (role, key, expires));
+        Ok(())
+    }
+
+    pub(super) fn revoke_identity(&mut self, name: &str) -> Result<(), Reason> {
+        self.people.identities.remove(name).map(drop).ok_or(Reason::NotFound)
     }
 
     fn live(&self) -> Vec<SessionModel> {
@@ -155,6 +211,8 @@ impl Auditor {
         compare::same("users", model, state.users().map(|u| (u.name.clone(), u.role, u.disabled)).collect())?;
         for (name, model) in &self.people.users {
             let user = state.user(name).unwrap();
+            let totp = user.totp.as_ref().map(|t| (t.id, t.confirmed, t.last_step));
+            compare::same("second factor", model.totp, totp)?;
             compare::same(
                 "places",
                 (&model.accounts, &model.virtual_accounts),
@@ -165,6 +223,9 @@ impl Auditor {
             live.sort_unstable();
             compare::same("sessions", live, state.sessions_of(name, state.now()).map(|s| (s.id, s.used.0)).collect())?;
         }
+        let identities: BTreeMap<_, _> =
+            state.admin_identities().map(|i| (i.name.clone(), (i.role, i.key_hash, i.expires.0))).collect();
+        compare::same("admin identities", &self.people.identities, &identities)?;
         let model: Vec<_> = self.people.clients.iter().map(|(id, account)| (id.clone(), *account)).collect();
         let places = std::iter::once(None).chain(state.accounts().map(|a| Some(a.id)));
         let mut clients: Vec<_> =

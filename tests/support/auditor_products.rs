@@ -4,8 +4,10 @@ use super::*;
 
 impl Auditor {
     pub(super) fn register(&mut self, command: &Command) -> Result<Outcome, Reason> {
-        let Command::Register { token_hash, udi, certificate, .. } = command else { unreachable!() };
+        let Command::Register { token_hash, udi, certificate, devices, .. } = command else { unreachable!() };
         ensure(!udi.pid.is_empty() && !udi.sn.is_empty(), Reason::Invalid)?;
+        let all: Vec<Udi> = devices.iter().map(|d| (*d.udi).clone()).chain([udi.clone()]).collect();
+        ensure(all.iter().collect::<BTreeSet<_>>().len() == all.len(), Reason::Invalid)?;
         let token = self.tokens.iter().find(|(_, t)| t.hash == *token_hash).map(|(id, _)| *id);
         let token_id = token.ok_or(Reason::TokenUnknown)?;
         let (va, export) = (self.tokens[&token_id].va, self.tokens[&token_id].export);
@@ -19,26 +21,33 @@ impl Auditor {
         };
         if let Some(id) = known {
             let now = self.now;
+            let open = unended(&self.tokens[&token_id], now);
             let old = self.instances.get_mut(&id).unwrap();
             if old.token == token_id
                 && old.certificate.key_hash == certificate.key_hash
                 && now < old.certificate.not_after.0
             {
+                if old.devices != *devices {
+                    open?;
+                }
                 old.contact = now;
-                return registered(id, old.va, true, old.export, &old.certificate);
+                old.devices.clone_from(devices);
+                let (va, export, certificate) = (old.va, old.export, old.certificate.clone());
+                self.displace(account, &all, Some(id));
+                return registered(id, va, true, export, &certificate);
             }
         }
         let token = self.tokens.get_mut(&token_id).unwrap();
-        ensure(!token.revoked, Reason::TokenRevoked)?;
-        ensure(self.now < token.expires, Reason::TokenExpired)?;
+        unended(token, self.now)?;
         ensure(token.max_uses == 0 || token.uses < token.max_uses, Reason::TokenExhausted)?;
         ensure(plausible(certificate, self.now), Reason::Invalid)?;
         token.uses += 1;
-        known.into_iter().for_each(|id| self.remove(id, RevocationReason::Superseded));
+        self.displace(account, &all, None);
         let id = self.id();
         let instance = InstanceModel {
             va,
             udi: udi.clone(),
+            devices: devices.clone(),
             token: token_id,
             export,
             certificate: certificate.clone(),
@@ -48,6 +57,15 @@ impl Auditor {
         };
         self.instances.insert(id, instance);
         registered(id, va, false, export, certificate)
+    }
+
+    /// Nothing else in the account has these devices any more.
+    fn displace(&mut self, account: u64, devices: &[Udi], except: Option<u64>) {
+        let vas: Vec<u64> = self.vas.iter().filter(|(_, va)| va.0 == account).map(|(id, _)| *id).collect();
+        self.instances.retain(|id, i| Some(*id) == except || !vas.contains(&i.va) || !devices.contains(&i.udi));
+        for (_, other) in self.instances.iter_mut().filter(|(id, i)| Some(**id) != except && vas.contains(&i.va)) {
+            other.devices.retain(|d| !devices.contains(&d.udi));
+        }
     }
 
     pub(super) fn numbered(
@@ -161,6 +179,12 @@ impl Auditor {
             export_controlled: instance.export,
         }
     }
+}
+
+/// Neither revoked nor expired.
+fn unended(token: &TokenModel, now: u64) -> Result<(), Reason> {
+    ensure(!token.revoked, Reason::TokenRevoked)?;
+    ensure(now < token.expires, Reason::TokenExpired)
 }
 
 fn plausible(certificate: &IdCertificate, now: u64) -> bool {

@@ -159,6 +159,7 @@ fn register(sn: &str, key: u64) -> Command {
         product_type: "Storm".into(),
         software_version: "1".into(),
         certificate: IdCertificate { serial: [1; 16], key_hash, not_before, not_after },
+        devices: vec![],
     }
 }
 

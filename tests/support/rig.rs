@@ -108,6 +108,9 @@ impl Rig {
             // Accepted: what was ahead is the time now.
             (self.now, self.ahead) = (self.state.now().0.max(self.now), 0);
         }
+        if self.state.instances(None).any(|i| !i.devices().is_empty()) {
+            *self.seen.entry("devices".into()).or_default() += 1;
+        }
         self.steps += 1;
         if self.steps.is_multiple_of(5) {
             self.check_image()?;
@@ -259,7 +262,13 @@ pub fn register(token_hash: Digest32, device: u64, certificate: IdCertificate) -
     let udi = Udi { pid: "PI-SOFTWARE".into(), sn: format!("SN{device}") };
     let host_name = device.is_multiple_of(2).then(|| format!("host-{device}"));
     let (product_type, software_version) = ("PI".to_owned(), "3.10".to_owned());
-    Command::Register { token_hash, udi, host_name, product_type, software_version, certificate }
+    Command::Register { token_hash, udi, host_name, product_type, software_version, certificate, devices: vec![] }
+}
+
+/// As a further device of some product.
+pub fn device(n: u64) -> Device {
+    let udi = Udi { pid: "PI-SOFTWARE".into(), sn: format!("SN{n}") };
+    Device { udi: udi.into(), host_name: n.is_multiple_of(3).then(|| format!("member-{n}").into()) }
 }
 
 pub fn authorize(usage: &[(&str, u64)]) -> InstanceAction {
@@ -304,6 +313,10 @@ pub fn lively() -> Rig {
     }
     rig.run(first);
     rig.active_account("two", catalog(1));
+    rig.run(Command::CreateUser { user: User { role: Role::ReadOnly, ..user("carol") } });
+    rig.run(Command::EnrolTotp { name: "carol".into(), seed: Sealed(vec![1; 48]) });
+    let id = rig.state.user("carol").and_then(|u| u.totp.as_ref()).unwrap().id;
+    rig.run(Command::UseTotp { name: "carol".into(), id, step: 1 });
     for va in [default, second] {
         rig.token(va, 0, va == default);
     }

@@ -324,6 +324,9 @@ impl Rig {
             _ => {}
         }
         let id = Self::digest(step.b as u64 % 3);
+        if step.kind < 84 {
+            return self.access_command(step, role);
+        }
         let client = format!("client-{}", step.a % 3);
         // Sessions are short: while one lives, it is used.
         let (state, now) = (&self.state, self.state.now());
@@ -356,10 +359,52 @@ impl Rig {
         }
     }
 
+    /// Second factors, sign-outs and admin identities.
+    fn access_command(&mut self, step: &Step, role: Role) -> Command {
+        // Mostly of somebody to whom it means something.
+        let of = |want: fn(&User) -> bool| {
+            pick(self.state.users().filter(|u| want(u)).map(|u| u.name.clone()).collect(), step.a)
+        };
+        let identities = self.state.admin_identities().map(|i| i.name.clone()).collect();
+        let name = match step.n {
+            1..3 => of(|_| true),
+            0 | 3..8 => of(|u| u.totp.is_some()),
+            11 => pick(identities, step.a),
+            _ => None,
+        };
+        let name = name
+            .filter(|_| !step.a.is_multiple_of(16))
+            .unwrap_or_else(|| ["admin", "eve", "bob"][step.b % 3].to_owned());
+        let totp = self.state.user(&name).and_then(|u| u.totp.as_ref()).map_or((0, 0), |t| (t.id, t.last_step));
+        match step.n {
+            0..3 => Command::EnrolTotp { name, seed: Sealed(vec![1; 48]) },
+            // Now and then a step again, or of another enrolment.
+            3..7 => Command::UseTotp { name, id: totp.0 + u64::from(step.a == 7), step: totp.1 + step.a as u64 % 3 },
+            7 => Command::ResetTotp { name },
+            8 => Command::EndSessions { name },
+            9 | 10 => {
+                let expires = self.state.now().plus(step.b as u64 * 7 * Millis::DAY);
+                Command::CreateAdminIdentity { name, role, key_hash: Self::digest(step.n), expires }
+            }
+            _ => Command::RevokeAdminIdentity { name },
+        }
+    }
+
+    fn label_command(&mut self, step: &Step) -> Command {
+        let licenses = self.state.licenses(self.any_account(step.a)).map(|l| l.id).collect();
+        let some = |n: usize| {
+            let labels: &[&str] = [&["red"][..], &["blue", "red"], &["green"], &["a,b"], &[]][n % 5];
+            labels.iter().map(|l| (*l).to_owned()).collect()
+        };
+        let license = pick(licenses, step.b).unwrap_or(LicenseId(999));
+        Command::LabelLicense { license, add: some(step.a), remove: some(step.b / 4) }
+    }
+
     fn command(&mut self, step: &Step) -> Command {
         match step.kind {
             0..12 => self.account_command(step),
-            12..22 => self.va_command(step),
+            12 => self.label_command(step),
+            13..22 => self.va_command(step),
             22..32 => self.sync_command(step),
             32..37 => {
                 let hash = Self::digest(self.fresh());
@@ -369,11 +414,19 @@ impl Rig {
             39..54 => {
                 let hash = self.any_token(step.a).map_or([0; 32], |t| t.1);
                 let certificate = self.certificate(step.n % 3);
-                register(hash, step.b as u64 % 9, certificate)
+                let mut register = register(hash, step.b as u64 % 9, certificate);
+                if let Command::Register { devices, .. } = &mut register {
+                    // Some of them others have; now and then its own, which is wrong.
+                    let first = if step.n == 11 { 0 } else { 1 };
+                    let further =
+                        (0..(step.a as u64).saturating_sub(40) / 6).map(|k| device((step.b as u64 + k + first) % 9));
+                    devices.extend(further);
+                }
+                register
             }
             54..56 => Command::RemoveInstance { instance: self.any_instance(step.a) },
-            56..82 => self.product_command(step),
-            82..91 => self.people_command(step),
+            56..79 => self.product_command(step),
+            79..91 => self.people_command(step),
             _ => self.other_command(step),
         }
     }

@@ -47,6 +47,7 @@ impl instances_server::Instances for Service {
             next_contact_ms: granted.map_or(0, |a| a.next_contact.0),
             enforce_from_ms: granted.map_or(0, |a| wire::some_ms(a.enforce_from)),
             certificate_expires_ms: instance.certificate.not_after.0,
+            devices: instance.devices().iter().map(device).collect(),
         }))
     }
 
@@ -95,6 +96,12 @@ async fn send_all(
             }
         }
     }
+}
+
+fn device(device: &license::Device) -> Device {
+    let license::Device { udi, host_name } = device;
+    let host_name = host_name.as_deref().unwrap_or_default().to_owned();
+    Device { pid: udi.pid.clone(), sn: udi.sn.clone(), host_name }
 }
 
 fn message(state: &State, instance: &license::Instance) -> Instance {

@@ -11,8 +11,10 @@ impl licenses_server::Licenses for Service {
     async fn list(&self, request: Request<ListLicensesRequest>) -> Result<Response<ListLicensesReply>, Status> {
         let state = self.state();
         let mut pools = Vec::new();
-        for (account, va) in find::virtual_accounts(&state, request.get_ref().virtual_account.as_ref())? {
-            pools.extend(state.pools(va.id).filter_map(|pool| message(&state, account, va, pool)));
+        let ListLicensesRequest { virtual_account, label } = request.get_ref();
+        let wanted = |pool: &Pool| label.is_empty() || pool.labels.contains(label);
+        for (account, va) in find::virtual_accounts(&state, virtual_account.as_ref())? {
+            pools.extend(state.pools(va.id).filter_map(|pool| message(&state, account, va, pool)).filter(wanted));
         }
         Ok(Response::new(ListLicensesReply { pools }))
     }
@@ -56,6 +58,16 @@ impl licenses_server::Licenses for Service {
         };
         Ok(Response::new(Changed { id: self.change(&call, command).await? }))
     }
+
+    async fn label(&self, request: Request<LabelLicenseRequest>) -> Result<Response<Changed>, Status> {
+        let (call, LabelLicenseRequest { account, license, add, remove }) = Call::split(request)?;
+        let license = {
+            let state = self.state();
+            find::license(&state, find::account(&state, &account)?, &license)?.id
+        };
+        let command = Command::LabelLicense { license, add, remove };
+        Ok(Response::new(Changed { id: self.change(&call, command).await? }))
+    }
 }
 
 fn message(
@@ -86,5 +98,6 @@ fn message(
         export_controlled: license.export_controlled,
         out_of_compliance_since_ms: wire::some_ms(pool.out_of_compliance_since),
         terms: terms.collect(),
+        labels: license.labels.clone(),
     })
 }

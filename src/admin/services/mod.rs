@@ -1,6 +1,7 @@
 //! One file a service: requests become commands or queries, records become messages.
 
 mod accounts;
+mod admin_identities;
 mod alerts;
 mod api_clients;
 mod audit;

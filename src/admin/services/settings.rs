@@ -18,7 +18,7 @@ struct Key {
     set: Option<Set>,
 }
 
-const KEYS: [Key; 9] = [
+const KEYS: [Key; 10] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -33,6 +33,12 @@ const KEYS: [Key; 9] = [
         description: "base URL of the vendor's central service; empty when only files are used",
         get: |s| s.central_url.clone(),
         set: Some(set_central_url),
+    },
+    Key {
+        name: "proxy",
+        description: "HTTP proxy on the way to central, as in http://proxy.example.com:3128; empty without one",
+        get: |s| s.proxy.clone(),
+        set: Some(set_proxy),
     },
     Key {
         name: "vendor-root",
@@ -129,6 +135,22 @@ fn find(name: &str) -> Result<&'static Key, AdminError> {
 
 fn set_ms(field: &mut u64, value: &str) -> Result<(), String> {
     *field = value.parse().map_err(|_| "it must be a number of milliseconds".to_owned())?;
+    Ok(())
+}
+
+fn set_proxy(settings: &mut license::Settings, value: &str) -> Result<(), String> {
+    if !value.is_empty() {
+        let url = url::Url::parse(value).map_err(|e| format!("{e}; write it as http://proxy.example.com:3128"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(
+                "it must not hold a name or a password: have the proxy let this server's addresses through".into()
+            );
+        }
+        if url.scheme() != "http" || url.host().is_none() || url.path() != "/" || url.query().is_some() {
+            return Err("it must be an http URL of a host and its port, as in http://proxy.example.com:3128".into());
+        }
+    }
+    settings.proxy = value.to_owned();
     Ok(())
 }
 

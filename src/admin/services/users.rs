@@ -4,7 +4,9 @@ use crate::admin::error::{AdminError, Kind};
 use crate::admin::find;
 use crate::admin::service::{Call, Service};
 use crate::license::{self, AccountId, Command, MAX_NAME, Role, State, UserChange, VirtualAccountId};
+use crate::pki::PkiError;
 use crate::pki::passwords::PasswordError;
+use crate::pki::totp::Seed;
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 use zeroize::Zeroizing;
@@ -52,6 +54,39 @@ impl users_server::Users for Service {
         let (call, UserRef { name }) = Call::split(request)?;
         Ok(Response::new(Changed { id: self.change(&call, Command::DeleteUser { name }).await? }))
     }
+
+    /// A repeated call gives the seed that the first one has made.
+    async fn enrol_totp(&self, request: Request<UserRef>) -> Result<Response<TotpSecret>, Status> {
+        let (call, UserRef { name }) = Call::split(request)?;
+        let sealer = self.need_sealer()?;
+        let seed = Seed::generate().seal(&sealer);
+        self.change(&call, Command::EnrolTotp { name: name.clone(), seed }).await?;
+        let seed = Seed::open(&sealer, &self.totp(&name)?.seed).map_err(sealed)?;
+        Ok(Response::new(TotpSecret { secret: seed.secret().to_string(), uri: seed.uri(&name).to_string() }))
+    }
+
+    async fn confirm_totp(&self, request: Request<ConfirmTotpRequest>) -> Result<Response<Changed>, Status> {
+        let (call, ConfirmTotpRequest { name, code }) = Call::split(request)?;
+        let totp = self.totp(&name)?;
+        let seed = Seed::open(&self.need_sealer()?, &totp.seed).map_err(sealed)?;
+        let Some(step) = seed.step(code.trim(), (self.parts.clock)()) else {
+            let error = AdminError::new(Kind::Denied, "the code is wrong");
+            return Err(error
+                .hint("take the newest one; look whether the clocks of the device and of this server are right")
+                .into());
+        };
+        Ok(Response::new(Changed { id: self.change(&call, Command::UseTotp { name, id: totp.id, step }).await? }))
+    }
+
+    async fn reset_totp(&self, request: Request<UserRef>) -> Result<Response<Changed>, Status> {
+        let (call, UserRef { name }) = Call::split(request)?;
+        Ok(Response::new(Changed { id: self.change(&call, Command::ResetTotp { name }).await? }))
+    }
+
+    async fn sign_out(&self, request: Request<UserRef>) -> Result<Response<Changed>, Status> {
+        let (call, UserRef { name }) = Call::split(request)?;
+        Ok(Response::new(Changed { id: self.change(&call, Command::EndSessions { name }).await? }))
+    }
 }
 
 impl Service {
@@ -68,9 +103,23 @@ impl Service {
         })
     }
 
+    fn totp(&self, name: &str) -> Result<license::Totp, AdminError> {
+        let state = self.state();
+        let user =
+            state.user(name).ok_or_else(|| AdminError::new(Kind::NotFound, format!("there is no user \"{name}\"")))?;
+        user.totp.clone().ok_or_else(|| {
+            AdminError::new(Kind::NotFound, format!("user \"{name}\" has no second factor"))
+                .hint(format!("`licraft user totp enrol {name}`"))
+        })
+    }
+
     async fn change_user(&self, call: &Call, name: String, change: UserChange) -> Result<Changed, AdminError> {
         Ok(Changed { id: self.change(call, Command::ChangeUser { name, change }).await? })
     }
+}
+
+fn sealed(error: PkiError) -> AdminError {
+    AdminError::new(Kind::Internal, "the second factor cannot be opened").because(error.to_string())
 }
 
 /// A name that can be typed at the sign-in without doubt.
@@ -120,5 +169,6 @@ fn user(state: &State, user: &license::User) -> User {
         created_ms: user.created.0,
         password_changed_ms: user.password_changed.0,
         sessions: state.sessions_of(&user.name, state.now()).count() as u64,
+        totp: user.totp.as_ref().is_some_and(|t| t.confirmed),
     }
 }

@@ -15,7 +15,7 @@ impl Apply<'_> {
         self.state.meta.server_uid = server_uid.to_owned();
         self.state.meta.incarnation = 1;
         self.state.meta.incarnation_since = self.now;
-        self.store_user(User { created: self.now, password_changed: self.now, ..administrator.clone() });
+        self.store_user(User { created: self.now, password_changed: self.now, totp: None, ..administrator.clone() });
         // So that images and snapshots hold every record from the beginning.
         self.changes.insert(RecordKey::Settings);
         let message = format!("Server {server_uid} was initialised by \"{}\".", administrator.name);

@@ -72,6 +72,32 @@ pub fn udi(udi: &Udi) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Further devices of a product whose own is `own`: each once.
+pub fn devices(own: &Udi, devices: &[Device]) -> Result<(), Refusal> {
+    if devices.len() > MAX_DEVICES {
+        let message = format!("{} further devices; a product has at most {MAX_DEVICES}.", devices.len());
+        return Err(refuse(Reason::Limit, message));
+    }
+    let mut seen = std::collections::BTreeSet::from([own]);
+    for device in devices {
+        udi(&device.udi)?;
+        device.host_name.iter().try_for_each(|h| text("host name", h, MAX_TEXT))?;
+        if !seen.insert(&device.udi) {
+            return Err(invalid(format!("The device {}:{} is named twice.", device.udi.pid, device.udi.sn)));
+        }
+    }
+    Ok(())
+}
+
+/// A word that finds a license again; commas separate them on the command line.
+pub fn label(label: &str) -> Result<(), Refusal> {
+    name("label", label)?;
+    if label.len() > MAX_LABEL || label.contains(',') {
+        return Err(invalid(format!("A label has at most {MAX_LABEL} bytes and no comma.")));
+    }
+    Ok(())
+}
+
 pub fn user(user: &User) -> Result<(), Refusal> {
     name("user name", &user.name)?;
     text("password hash", &user.password_hash, MAX_PASSWORD_HASH)
@@ -107,6 +133,10 @@ fn common_name(name: &str) -> Result<(), Refusal> {
 pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     common_name(&settings.host_common_name)?;
     text("central address", &settings.central_url, MAX_TEXT)?;
+    text("proxy", &settings.proxy, MAX_TEXT)?;
+    if settings.proxy.contains('@') {
+        return Err(invalid("The proxy's URL must not hold a name or a password: it is shown and logged.".into()));
+    }
     if settings.vendor_root.len() > MAX_PEM {
         return Err(invalid(format!(
             "The vendor root has more than {MAX_PEM} bytes; give the file of one certificate."

@@ -1,11 +1,13 @@
 //! The only mutator of the state: checks a command first, then carries it out whole.
 
 mod accounts;
+mod admin_identities;
 mod alerts;
 mod browser_certificate;
 mod cluster;
 mod inputs;
 mod instances;
+mod labels;
 mod marks;
 mod numbered;
 mod pool_alerts;
@@ -18,6 +20,7 @@ mod server_certificate;
 mod sync;
 mod time;
 mod tokens;
+mod totp;
 mod users;
 mod virtual_accounts;
 
@@ -164,6 +167,15 @@ impl Apply<'_> {
             Command::CreateApiClient { .. } => self.create_api_client(command),
             Command::RevokeApiClient { id } => self.revoke_api_client(id),
             Command::AcceptClock { time } => self.accept_clock(*time),
+            Command::EnrolTotp { name, seed } => self.enrol_totp(name, seed),
+            Command::UseTotp { name, id, step } => self.use_totp(name, *id, *step),
+            Command::ResetTotp { name } => self.reset_totp(name),
+            Command::EndSessions { name } => self.end_sessions_by_hand(name),
+            Command::LabelLicense { license, add, remove } => self.label_license(*license, add, remove),
+            Command::CreateAdminIdentity { name, role, key_hash, expires } => {
+                self.create_admin_identity(name, *role, *key_hash, *expires)
+            }
+            Command::RevokeAdminIdentity { name } => self.revoke_admin_identity(name),
         }
     }
 

@@ -3,37 +3,45 @@
 use super::*;
 
 impl Apply<'_> {
-    /// A repeat with the same token and key is the same instance, whatever has become of the token since. The same
-    /// device with another key or token replaces its old instance, so it never counts twice.
+    /// A repeat with the same token and key is the same instance, whatever has become of the token since; while it is
+    /// valid, a repeat may name other further devices. The same device with another key or token replaces its old instance, so it never counts
+    /// twice.
     pub fn register(&mut self, command: &Command) -> Done {
-        let Command::Register { token_hash, udi, host_name, product_type, software_version, certificate } = command
+        let Command::Register { token_hash, udi, host_name, product_type, software_version, certificate, devices } =
+            command
         else {
             unreachable!("dispatched by carry_out")
         };
-        let newcomer = Newcomer { udi, host_name: host_name.as_deref(), product_type, software_version, certificate };
+        let host_name = host_name.as_deref();
+        let newcomer = Newcomer { udi, host_name, product_type, software_version, certificate, devices };
         newcomer.check()?;
         let unknown = || refuse(Reason::TokenUnknown, "This registration token is not known here; create a new one.");
         let token = self.state.token_by_hash(token_hash).ok_or_else(unknown)?;
         let (token_id, va, export_controlled) = (token.id, token.va, token.export_controlled);
         let account = self.active_account(self.va(va)?.account)?.id;
-        let existing = self.state.instance_by_udi(account, udi);
+        let own = self.state.instance_by_udi(account, udi).filter(|i| *i.udi == *udi);
         let same = |i: &&Instance| {
             let current = &i.certificate;
             i.token == token_id && current.key_hash == certificate.key_hash && self.now < current.not_after
         };
-        if let Some(instance) = existing.filter(same) {
-            return Ok(self.repeat(instance.clone()));
+        if let Some(instance) = own.filter(same) {
+            let instance = instance.clone();
+            // Other devices are no repeat: the token must still let somebody in, be it that its uses are used up.
+            let barred = token.refusal(self.now).is_some_and(|why| why != Reason::TokenExhausted);
+            if barred && instance.devices() != devices.as_slice() {
+                self.check_token(token)?;
+            }
+            self.take_devices(account, &newcomer, Some(instance.id));
+            let outcome = self.repeat(instance.clone());
+            self.set_devices(account, instance.id, devices);
+            return Ok(outcome);
         }
-        let replaced = existing.map(|i| i.id);
         self.check_token(token)?;
         inputs::certificate(certificate, self.now)?;
-        if replaced.is_none() {
+        if own.is_none() {
             self.check_room()?;
         }
-        if let Some(old) = replaced.and_then(|id| self.release_instance(id, RevocationReason::Superseded)) {
-            let message = format!("{} was registered again; its old instance {} was replaced.", old.name(), old.id);
-            self.inform(account, "instance-replaced", message);
-        }
+        self.take_devices(account, &newcomer, None);
         let registered = self.admit(va, account, token_id, export_controlled, &newcomer);
         let message = format!("{} was registered as instance {}.", newcomer.name(), registered.instance);
         self.change_token(token_id, |t| t.uses += 1);
@@ -43,13 +51,18 @@ impl Apply<'_> {
 
     /// The ID certificate stands for the token, which is not known here. It does so once.
     pub fn readmit(&mut self, command: &Command) -> Done {
-        let Command::Readmit { former, account, udi, host_name, product_type, software_version, certificate } = command
+        let Command::Readmit { former, account, udi, host_name, product_type, software_version, certificate, devices } =
+            command
         else {
             unreachable!("dispatched by carry_out")
         };
-        let newcomer = Newcomer { udi, host_name: host_name.as_deref(), product_type, software_version, certificate };
-        newcomer.check()?;
         let account = self.active_account(*account)?;
+        // Its certificate is no title to devices that others have registered since.
+        let free = |d: &&Device| self.state.instance_by_udi(account.id, &d.udi).is_none();
+        let devices: Vec<Device> = devices.iter().filter(free).cloned().collect();
+        let host_name = host_name.as_deref();
+        let newcomer = Newcomer { udi, host_name, product_type, software_version, certificate, devices: &devices };
+        newcomer.check()?;
         let (account, va) = (account.id, account.default_va);
         let known = self.state.instance_by_udi(account, udi);
         let same = |i: &&Instance| i.certificate.key_hash == certificate.key_hash && self.now < i.certificate.not_after;
@@ -87,6 +100,38 @@ impl Apply<'_> {
         Outcome::Registered(registered)
     }
 
+    /// Takes the newcomer's devices out of whatever has them, but for the instance `except`: an instance whose own device
+    /// it is is replaced, and one that has it as a further device goes on without.
+    fn take_devices(&mut self, account: AccountId, newcomer: &Newcomer<'_>, except: Option<InstanceId>) {
+        let own = std::iter::once(newcomer.udi);
+        for udi in own.chain(newcomer.devices.iter().map(|d| &*d.udi)) {
+            let holder = self.state.instance_by_udi(account, udi).filter(|i| Some(i.id) != except);
+            let Some((id, owns)) = holder.map(|i| (i.id, *i.udi == *udi)) else { continue };
+            if !owns {
+                let kept = self.state.instance(id).into_iter().flat_map(Instance::devices).filter(|d| *d.udi != *udi);
+                let kept: Vec<Device> = kept.cloned().collect();
+                self.set_devices(account, id, &kept);
+            } else if let Some(old) = self.release_instance(id, RevocationReason::Superseded) {
+                let message = match *udi == *newcomer.udi {
+                    true => format!("{} was registered again; its old instance {id} was replaced.", old.name()),
+                    false => {
+                        format!("{} belongs to {} now; its instance {id} was replaced.", old.name(), newcomer.name())
+                    }
+                };
+                self.inform(account, "instance-replaced", message);
+            }
+        }
+    }
+
+    fn set_devices(&mut self, account: AccountId, id: InstanceId, devices: &[Device]) {
+        let Some(old) = self.state.instances.get(&id).filter(|i| i.devices() != devices).cloned() else { return };
+        let new = Instance { devices: some_devices(devices), ..(*old).clone() };
+        self.state.index.remove_instance(account, &old);
+        self.state.index.add_instance(account, &new);
+        self.state.instances.insert(id, Arc::new(new));
+        self.changes.insert(RecordKey::Instance(id));
+    }
+
     fn check_room(&self) -> Result<(), Refusal> {
         if self.state.instance_count() >= MAX_INSTANCES {
             let message = format!("{MAX_INSTANCES} product instances are registered, the most there can be.");
@@ -120,6 +165,7 @@ impl Apply<'_> {
             usage: Arc::from([]),
             authorized_until: None,
             last_request: None,
+            devices: some_devices(newcomer.devices),
         };
         if let Some((_, newest)) = self.state.instances.get_max() {
             instance.share_texts(newest);
@@ -153,6 +199,12 @@ struct Newcomer<'a> {
     product_type: &'a str,
     software_version: &'a str,
     certificate: &'a IdCertificate,
+    devices: &'a [Device],
+}
+
+/// Few products have any.
+fn some_devices(devices: &[Device]) -> Option<Arc<[Device]>> {
+    (!devices.is_empty()).then(|| devices.into())
 }
 
 impl Newcomer<'_> {
@@ -160,7 +212,8 @@ impl Newcomer<'_> {
         inputs::udi(self.udi)?;
         self.host_name.iter().try_for_each(|h| inputs::text("host name", h, MAX_TEXT))?;
         inputs::text("product type", self.product_type, MAX_NAME)?;
-        inputs::text("software version", self.software_version, MAX_NAME)
+        inputs::text("software version", self.software_version, MAX_NAME)?;
+        inputs::devices(self.udi, self.devices)
     }
 
     fn name(&self) -> String {

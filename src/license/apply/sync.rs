@@ -314,11 +314,11 @@ impl Apply<'_> {
         if known.is_some_and(same) {
             return;
         }
-        let id = known.map(|l| l.id);
+        let (id, labels) = known.map(|l| (Some(l.id), l.labels.clone())).unwrap_or_default();
         let id = id.unwrap_or_else(|| LicenseId(self.next_id()));
         let (tag, name, export_controlled) = (tag.clone(), name.clone(), *export_controlled);
         self.state.index.licenses.entry(account).or_default().insert(tag.clone(), id);
-        let license = License { id, account, tag, name, export_controlled, covered_by: covered_by.clone() };
+        let license = License { id, account, tag, name, export_controlled, covered_by: covered_by.clone(), labels };
         self.state.licenses.insert(id, Arc::new(license));
         self.changes.insert(RecordKey::License(id));
     }

@@ -12,7 +12,7 @@ impl Apply<'_> {
         if self.state.users.len() >= MAX_USERS {
             return Err(refuse(Reason::Limit, format!("There are {MAX_USERS} users, the most there can be.")));
         }
-        self.store_user(User { created: self.now, password_changed: self.now, ..user.clone() });
+        self.store_user(User { created: self.now, password_changed: self.now, totp: None, ..user.clone() });
         let message = format!("User \"{}\" is {}.", user.name, user.role);
         self.event(Severity::Informational, None, "user-created", message);
         Ok(Outcome::Done)
@@ -105,6 +105,13 @@ impl Apply<'_> {
         Ok(Outcome::Done)
     }
 
+    pub fn end_sessions_by_hand(&mut self, name: &str) -> Done {
+        self.known_user(name)?;
+        self.end_sessions_of(name);
+        self.event(Severity::Informational, None, "user-signed-out", format!("\"{name}\" was signed out everywhere."));
+        Ok(Outcome::Done)
+    }
+
     pub fn create_api_client(&mut self, command: &Command) -> Done {
         let Command::CreateApiClient { id, account, role, description, secret_hash } = command else {
             unreachable!("dispatched by carry_out")
@@ -178,7 +185,7 @@ impl Apply<'_> {
         }
     }
 
-    fn known_user(&self, name: &str) -> Result<&User, Refusal> {
+    pub fn known_user(&self, name: &str) -> Result<&User, Refusal> {
         self.state.user(name).ok_or_else(|| refuse(Reason::NotFound, format!("There is no user \"{name}\".")))
     }
 
@@ -234,7 +241,7 @@ impl Apply<'_> {
         ids.iter().for_each(|id| self.drop_session(id));
     }
 
-    fn end_sessions_of(&mut self, user: &str) {
+    pub fn end_sessions_of(&mut self, user: &str) {
         // At the beginning of time none of them has ended.
         let ids: Vec<Digest32> = self.state.sessions_of(user, Millis(0)).map(|s| s.id).collect();
         ids.iter().for_each(|id| self.drop_session(id));

@@ -144,7 +144,10 @@ impl Agent {
         loop {
             attempts += 1;
             let error = match self.attempt(key, instance, &mut payload).await {
-                Ok(answer) => return into_result(answer),
+                Ok(answer) => {
+                    self.record.silent_since = None;
+                    return into_result(answer);
+                }
                 Err(Failure::Final(error)) => error,
                 Err(Failure::Again { error, after }) => {
                     let wait = retry.next_wait(after);
@@ -152,6 +155,7 @@ impl Agent {
                         tokio::time::sleep(wait).await;
                         continue;
                     }
+                    self.record.silent_since.get_or_insert((self.clock)().0);
                     AgentError::Unreachable { seconds: self.patience.as_secs(), attempts, last: error }
                 }
             };

@@ -14,6 +14,7 @@ mod transport;
 mod trust;
 mod wire;
 
+pub use super::message::DeviceMember;
 pub use error::AgentError;
 pub use record::{Product, Settings};
 pub use status::{LicenseLine, Status};
@@ -89,28 +90,42 @@ impl Agent {
     /// # Errors
     /// When the server refuses (see [`AgentError::Refused`]) or none answers in time.
     pub async fn register(&mut self, token: &str) -> Result<(), AgentError> {
-        self.introduce(|payload| payload.token = Some(token.trim().to_owned()), None).await
+        self.introduce(false, |payload| payload.token = Some(token.trim().to_owned()), None).await
+    }
+
+    /// Registers with `token` and a fresh key, whatever the server holds: a new instance that replaces the old one.
+    /// Repeated after a lost answer it is the same new instance.
+    ///
+    /// # Errors
+    /// As [`Agent::register`]; then the old registration stands.
+    pub async fn register_anew(&mut self, token: &str) -> Result<(), AgentError> {
+        self.introduce(true, |payload| payload.token = Some(token.trim().to_owned()), None).await
     }
 
     /// Registers anew with what the server, which was restored from a backup since, had certified. `licenses` are then
     /// pending.
     async fn come_back(&mut self, licenses: Vec<LicenseCount>) -> Result<(), AgentError> {
         let certificate = self.registration()?.certificate.der.clone();
-        self.introduce(|payload| payload.certificate = Some(certificate), Some(Wanted::Authorize { licenses })).await
+        let then = Some(Wanted::Authorize { licenses });
+        self.introduce(false, |payload| payload.certificate = Some(certificate), then).await
     }
 
     async fn introduce(
         &mut self,
+        new_key: bool,
         entitle: impl FnOnce(&mut RequestPayload),
         then: Option<Wanted>,
     ) -> Result<(), AgentError> {
         let product =
             self.record.product.clone().ok_or(AgentError::Incomplete { what: "the product's identity (UDI)" })?;
-        let key = self.dir.key()?;
+        let key = if new_key { self.dir.next_key()? } else { self.dir.key()? };
         let mut payload = RequestPayload::new(RequestType::Register, String::new(), 0);
         entitle(&mut payload);
         payload.csr = Some(STANDARD.encode(csr(&key, &product.sn)?));
         payload.host_name = product.host_name.filter(|_| !self.record.private);
+        let shared = |d: DeviceMember| DeviceMember { host_name: d.host_name.filter(|_| !self.record.private), ..d };
+        let devices: Vec<DeviceMember> = product.devices.into_iter().map(shared).collect();
+        payload.devices = Some(devices).filter(|d| !d.is_empty());
         payload.udi = Some(UdiMember { pid: product.pid, sn: product.sn });
         payload.product_type = Some(product.product_type);
         payload.software_version = Some(product.software_version);
@@ -118,6 +133,9 @@ impl Agent {
         let AnswerBody::Registered(registered) = answer.body else { return Err(AgentError::unexpected("register")) };
         let certificate =
             self.record.trust.id_certificate(&registered.certificate, &key.public_key(), (self.clock)())?;
+        if new_key {
+            self.dir.promote_next_key()?;
+        }
         self.record.registration = Some(Registration {
             instance: registered.instance.into_owned(),
             account: registered.account.into_owned(),

@@ -5,7 +5,7 @@ use super::trust::{RootPin, Trust};
 use crate::license::Millis;
 use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::seal::write_secret;
-use crate::product::message::{AuthorizationStatus, AuthorizedAnswer, ComplianceStatus, LicenseCount};
+use crate::product::message::{AuthorizationStatus, AuthorizedAnswer, ComplianceStatus, DeviceMember, LicenseCount};
 use fs4::{FileExt, TryLockError};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -45,6 +45,9 @@ pub struct Product {
     pub product_type: String,
     pub software_version: String,
     pub host_name: Option<String>,
+    /// Of a product that is a cluster itself and registers once for all: the other devices.
+    #[serde(default)]
+    pub devices: Vec<DeviceMember>,
 }
 
 /// The registration in force.
@@ -159,6 +162,9 @@ pub(super) struct Record {
     pub authorization: Option<Authorization>,
     pub last_contact: Option<u64>,
     pub last_failure: Option<(u64, String)>,
+    /// Since when no server answers.
+    #[serde(default)]
+    pub silent_since: Option<u64>,
 }
 
 impl Record {
@@ -178,6 +184,7 @@ impl Record {
             authorization: None,
             last_contact: None,
             last_failure: None,
+            silent_since: None,
         }
     }
 
@@ -204,6 +211,7 @@ impl Record {
     pub(super) fn contacted(&mut self, at: u64) {
         self.last_contact = Some(at);
         self.last_failure = None;
+        self.silent_since = None;
     }
 
     pub(super) fn forget_registration(&mut self) {

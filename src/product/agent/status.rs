@@ -1,7 +1,7 @@
 //! What a product shows its user about its licensing.
 
 use super::record::Record;
-use crate::license::Millis;
+use crate::license::{LAPSE_GRACE, Millis};
 use crate::product::message::{AuthorizationStatus, ComplianceStatus};
 use serde::Serialize;
 
@@ -26,6 +26,10 @@ pub struct Status {
     pub licenses: Vec<LicenseLine>,
     pub next_contact: Option<String>,
     pub expires: Option<String>,
+    /// Until when the server keeps the registration of a product that it does not hear of.
+    pub grace_until: Option<String>,
+    /// While no server answers: since when, and until when the product goes on.
+    pub outage: Option<String>,
     /// Only out of compliance: from when the product may enforce.
     pub enforcement_date: Option<String>,
     pub certificate_expires: Option<String>,
@@ -81,6 +85,8 @@ impl Status {
                 .collect(),
             next_contact: authorization.map(|a| date(a.next_contact)),
             expires: authorization.map(|a| date(a.expires)),
+            grace_until: authorization.map(|a| date(a.expires + LAPSE_GRACE)),
+            outage: outage_line(record, now),
             enforcement_date: authorization.and_then(|a| a.enforce_from).map(date),
             certificate_expires: registration.map(|r| date(r.certificate.not_after)),
             last_contact: record.last_contact.map(date),
@@ -117,6 +123,21 @@ fn authorization_line(record: &Record, now: Millis) -> String {
         AuthorizationStatus::Authorized => format!("Authorized ({since})"),
         AuthorizationStatus::OutOfCompliance => format!("Out of Compliance ({since})"),
     }
+}
+
+fn outage_line(record: &Record, now: Millis) -> Option<String> {
+    let since = date(record.silent_since?);
+    let authorization = record.authorization.as_ref().filter(|_| record.registration.is_some());
+    let Some(authorization) = authorization else { return Some(format!("No server has answered since {since}")) };
+    let (expires, grace) = (authorization.expires, authorization.expires + LAPSE_GRACE);
+    let means = match now.0 {
+        now if now < expires => format!("the authorization holds until {}", date(expires)),
+        now if now < grace => {
+            format!("the authorization has expired; the server keeps the registration until {}", date(grace))
+        }
+        _ => format!("the registration lapsed on {}", date(grace)),
+    };
+    Some(format!("No server has answered since {since}: {means}"))
 }
 
 fn transport_line(record: &Record) -> String {
