@@ -436,7 +436,7 @@ fn the_schema_fuzzer_finds_no_failure_and_no_undescribed_answer() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("Selected: 46/48") && said.contains("Tested: 46"), "{said}");
+    assert!(said.contains("Selected: 54/56") && said.contains("Tested: 54"), "{said}");
     assert!(api.node.ledger.state().check().is_empty());
     server.abort();
 }

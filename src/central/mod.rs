@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod admission;
+mod certify;
 mod client;
 pub mod document;
 mod keys;

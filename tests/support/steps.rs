@@ -264,8 +264,11 @@ impl Rig {
 
     /// Secrets in commands are sealed under the key in force; now and then under one that is not.
     fn seal(&self, step: &Step, command: &mut Command) {
-        let key = self.state.sealing().map_or([0; 8], |sealing| sealing.key);
-        let key = if step.b == 63 { [7; 8] } else { key };
+        let key = match self.state.sealing() {
+            None => [0; 8],
+            Some(_) if step.b == 63 => [7; 8],
+            Some(sealing) => sealing.key,
+        };
         let seal = |secret: &mut Sealed| {
             if !secret.0.is_empty() {
                 secret.0 = [&secret.0[..1], &key].concat();
