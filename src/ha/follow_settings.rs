@@ -102,8 +102,7 @@ mod tests {
             imported: now,
         };
         let mut state = State::default();
-        let administrator =
-            User::new("a".into(), Role::SystemAdministrator, "x".into(), false);
+        let administrator = User::new("a".into(), Role::SystemAdministrator, "x".into(), false);
         for command in [
             Command::Initialize { server_uid: "00".into(), administrator },
             Command::SetBrowserCertificate { certificate: Some(certificate) },

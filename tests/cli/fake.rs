@@ -399,7 +399,7 @@ impl Node {
     pub fn register_using(&self, token: &str, sn: &str, host_name: Option<&str>, tag: &str, count: u64) {
         let at = now();
         let certificate = IdCertificate {
-            serial: [7; 16],
+            serial: licraft::pki::random::bytes(),
             key_hash: licraft::pki::sha256(sn.as_bytes()),
             not_before: at,
             not_after: at.plus(CERTIFICATE_LIFE),

@@ -611,6 +611,9 @@ fn certificates_are_shown_brought_and_given_up() {
 
     assert!(stderr(&node.run(&["cert", "rotate-sealing-key"]).code(2)).contains("--yes"));
     let said = table(&node, &["cert", "rotate-sealing-key", "--yes"]);
-    assert!(said.starts_with("Changing the key for uid ") && said.ends_with("\nThe new sealing key is in force.\n"), "{said}");
+    assert!(
+        said.starts_with("Changing the key for uid ") && said.ends_with("\nThe new sealing key is in force.\n"),
+        "{said}"
+    );
     assert_eq!(node.cluster.calls.lock().last().map(String::as_str), Some("rotate-sealing-key"));
 }

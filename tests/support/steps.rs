@@ -175,8 +175,7 @@ impl Rig {
         let key = AlertKey { kind: AlertKind::WitnessLost, source: name.clone() };
         match step.n {
             0 => Command::Resume { node_id, term: step.b as u64, cause: "test".into() },
-            1 if step.a.is_multiple_of(4) => Command::DigestMark { nonce: 1 },
-            1 if step.a.is_multiple_of(2) => self.account_certificate(step),
+            1 if step.a.is_multiple_of(2) => Command::DigestMark { nonce: 1 },
             1 => {
                 let number = self.state.revocation_list().number;
                 Command::IssueRevocationList { number: number + step.b as u64 % 8 / 3 }
@@ -189,8 +188,7 @@ impl Rig {
                 let alert = Alert { key, severity, account, raised, due, message, action, acknowledged };
                 Command::RaiseAlert { alert }
             }
-            6 if step.a.is_multiple_of(3) => Command::ClearAlert { key },
-            6 => self.sealing_command(step),
+            6 => Command::ClearAlert { key },
             7 => {
                 let standing: Vec<_> = self.state.alerts().map(|a| a.key.clone()).collect();
                 Command::AcknowledgeAlert { key: pick(standing, step.a).unwrap_or(key) }
@@ -200,7 +198,6 @@ impl Rig {
                 let event = NewEvent { severity: Severity::Minor, account: None, kind, message: "x".into() };
                 Command::NoteEvent { event }
             }
-            10 if step.a.is_multiple_of(2) => self.some_browser_certificate(step),
             10 => Command::SetSettings { settings: Settings { central_url: name, ..Settings::default() } },
             _ => {
                 let (public_address, cluster_address) = ("10.0.0.5".into(), "10.0.0.5:7441".into());
@@ -346,7 +343,10 @@ impl Rig {
                 register(hash, step.b as u64 % 9, certificate)
             }
             54..56 => Command::RemoveInstance { instance: self.any_instance(step.a) },
-            56..82 => self.product_command(step),
+            56..76 => self.product_command(step),
+            76..78 => self.account_certificate(step),
+            78 => self.some_browser_certificate(step),
+            79..82 => self.sealing_command(step),
             82..91 => self.people_command(step),
             _ => self.other_command(step),
         }
