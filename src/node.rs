@@ -32,11 +32,6 @@ pub fn run(path: &Path, check: bool) -> Result<ExitCode> {
     let config = Config::load(path)?;
     if check {
         println!("{} is a usable node file for {}.", path.display(), config.name);
-        if config.role == NodeRole::Data && config.https.crl.is_none() {
-            println!(
-                "It has no `https.crl`, so revocation lists are served on the product port alone, not on port 80."
-            );
-        }
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::init_logs(LogFormat::Text);

@@ -288,6 +288,8 @@ impl Gui {
             sync: Arc::new(NoCentral),
             forwarder: Arc::new(Here),
             sealer: Arc::new(move || key.clone()),
+            authority: Arc::new(|| None),
+            clock: Arc::new(|| NOW),
         };
         let router = router(GuiContext {
             ledger: ledger.clone(),
@@ -644,7 +646,7 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
 
     let accounts = gui.get("/accounts", &cookie).await;
     accounts.says("Account Requested By Smart Account Virtual Account Account Status");
-    accounts.says("Synchronization Failed TEST Deactivate Showing All 1 Record");
+    accounts.says("Synchronization Failed TEST Deactivate Delete Showing All 1 Record");
     gui.get("/event-log", &cookie).await.says("Account &#34;TEST&#34; is active.");
 
     let overview = gui.get("/", &cookie).await;

@@ -138,7 +138,7 @@ pub async fn register(ledger: &dyn Ledger, n: u64) -> Result<InstanceId> {
     let mut key_hash = [0; 32];
     key_hash[..8].copy_from_slice(&(n + 1).to_le_bytes());
     let certificate = IdCertificate {
-        serial: [1; 16],
+        serial: licraft::pki::random::bytes(),
         key_hash,
         not_before: Millis(now().0 - 5 * Millis::MINUTE),
         not_after: now().plus(365 * Millis::DAY),

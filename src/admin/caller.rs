@@ -137,7 +137,7 @@ mod tests {
             Command::CreateAdminIdentity { name, role: Role::ReadOnly, key_hash: [7; 32], expires },
         ] {
             let request = Request { id: 0, actor: "test".into(), command };
-            let outcome = state.apply(Stamp { at: Millis(Millis::DAY) }, &request, &mut Changes::new());
+            let outcome = state.apply(Stamp::at(Millis(Millis::DAY)), &request, &mut Changes::new());
             assert_eq!(outcome, Outcome::Done);
         }
         state
@@ -145,7 +145,7 @@ mod tests {
 
     fn apply(state: &mut State, at: u64, command: Command) {
         let request = Request { id: 0, actor: "test".into(), command };
-        state.apply(Stamp { at: Millis(at) }, &request, &mut Changes::new());
+        state.apply(Stamp::at(Millis(at)), &request, &mut Changes::new());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::license::{
     Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, EntitlementChange, MAX_TEXT, Millis, Outcome,
     ServerCertificate, ServerRequest, SignedCertificate, SyncOutstanding,
 };
-use crate::pki::ca::{self, Authority, Leaf, Purpose};
+use crate::pki::ca;
 use crate::pki::jws::{Algorithm, Header, SigningKey};
 use crate::pki::seal::Sealer;
 use crate::pki::{PkiError, chain, random, sha256};
@@ -21,13 +21,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// As long as the account CA itself; both are renewed together.
-const SIGNER_DAYS: u64 = 10 * 365;
 /// Who confirms the clock, in events.
 const CENTRAL: &str = "central";
-/// So long before its end another certificate of an account CA is asked for: the ID certificates that it issues run for a
-/// year, and its site may be without a way to central for as long.
-const ACCOUNT_CA_RENEWAL: u64 = 2 * 365 * Millis::DAY;
 /// Repeats of a command whose outcome is unknown, and the pause before each: longer together than a change of leader.
 const COMMIT_TRIES: u32 = 5;
 const COMMIT_PAUSE: Duration = Duration::from_millis(300);
@@ -67,7 +62,7 @@ impl UpstreamError {
     }
 }
 
-type Result<T> = std::result::Result<T, UpstreamError>;
+pub(super) type Result<T> = std::result::Result<T, UpstreamError>;
 
 /// A synchronization that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -467,64 +462,6 @@ impl Upstream {
         })
     }
 
-    /// Has the next synchronization ask central for other certificates of account CAs whose own end in a while. The
-    /// certificates of the signers of answers, which end with them, are made anew with them.
-    ///
-    /// # Errors
-    /// When a certificate cannot be read, or a change cannot be committed.
-    pub async fn renew_certificates(&self, actor: &str) -> Result<()> {
-        let (state, now) = (self.ledger.state(), (self.clock)());
-        for account in state.accounts() {
-            let Some(keys) = account.keys.as_ref().filter(|keys| !keys.ca_chain.is_empty()) else { continue };
-            if now.plus(ACCOUNT_CA_RENEWAL) >= ca::not_after(&keys.ca_chain[0])? && !account.sync.certify {
-                self.commit(actor, Command::WantAccountCertificate { account: account.id }).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The command by which the account goes on with this chain of its CA.
-    fn certification(&self, account: &Account, ca_chain: Vec<Vec<u8>>) -> Result<Command> {
-        let keys = account.keys.as_ref().ok_or_else(|| status(account, "it has no keys yet"))?;
-        let ca_key = self.open(AccountKeys::CA_KEY_CONTEXT, &keys.ca_key)?;
-        let signer_key = self.open(AccountKeys::SIGNER_KEY_CONTEXT, &keys.signer_key)?;
-        let signer_cert = self.certify_signer(account, &ca_chain, &ca_key, &signer_key)?;
-        Ok(Command::CertifyAccount { account: account.id, ca_chain, signer_cert })
-    }
-
-    /// Certifies the account's signer with its CA, and checks by that path that central certified our key.
-    fn certify_signer(
-        &self,
-        account: &Account,
-        ca_chain: &[Vec<u8>],
-        ca_key: &SigningKey,
-        signer_key: &SigningKey,
-    ) -> Result<Vec<u8>> {
-        let [ca_cert, intermediates @ ..] = ca_chain else {
-            return Err(DocumentError::Invalid("chain is empty".into()).into());
-        };
-        if ca::certificate_key(ca_cert)? != ca_key.public_key() {
-            return Err(DocumentError::Invalid("account CA certificate is for another key".into()).into());
-        }
-        let now = (self.clock)();
-        let leaf = Leaf {
-            common_name: format!("{} answers", account.name),
-            purpose: Purpose::DocumentSigner,
-            hosts: Vec::new(),
-            uris: vec![format!("licraft:server:{}", self.ledger.state().meta().server_uid)],
-            crl: None,
-            serial: random::bytes(),
-            not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
-            not_after: now.plus(SIGNER_DAYS * Millis::DAY).min(ca::not_after(ca_cert)?),
-        };
-        let authority = Authority::from_parts(ca_cert.clone(), ca_key.to_pkcs8_der()?)?;
-        let cert = authority.issue_leaf(&ca::csr(signer_key, &leaf.common_name)?, &leaf)?;
-        let path: Vec<Vec<u8>> = std::iter::once(ca_cert).chain(intermediates).cloned().collect();
-        chain::verify(&cert, &path, &[self.root.der().to_vec()], now, chain::Use::DocumentSigner)
-            .map_err(DocumentError::from)?;
-        Ok(cert)
-    }
-
     async fn note_failure(&self, id: AccountId, seq: u64, error: &UpstreamError, actor: &str) {
         if matches!(error, UpstreamError::Propose(_)) {
             return;
@@ -538,7 +475,7 @@ impl Upstream {
         }
     }
 
-    fn open(&self, context: &str, sealed: &crate::license::Sealed) -> Result<SigningKey> {
+    pub(super) fn open(&self, context: &str, sealed: &crate::license::Sealed) -> Result<SigningKey> {
         Ok(SigningKey::from_pkcs8_der(&self.sealer.open(context, sealed)?)?)
     }
 
@@ -564,7 +501,7 @@ impl Upstream {
     }
 
     /// Commits once, however often the outcome is unknown: the request id makes a repeat harmless.
-    async fn commit(&self, actor: &str, command: Command) -> Result<Outcome> {
+    pub(super) async fn commit(&self, actor: &str, command: Command) -> Result<Outcome> {
         let request_id = random::u128();
         for _ in 1..COMMIT_TRIES {
             match self.ledger.propose(request_id, actor, command.clone()).await {
@@ -589,6 +526,6 @@ fn entitlements(licenses: Vec<LicenseTerms>) -> Vec<Entitlement> {
     licenses.into_iter().map(Entitlement::from).collect()
 }
 
-fn status(account: &Account, hint: &'static str) -> UpstreamError {
+pub(super) fn status(account: &Account, hint: &'static str) -> UpstreamError {
     UpstreamError::Status { name: account.name.clone(), status: account.status, hint }
 }

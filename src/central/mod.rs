@@ -7,6 +7,7 @@
 
 pub mod admin;
 mod admission;
+mod certify;
 mod change;
 mod client;
 pub mod document;

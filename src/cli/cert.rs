@@ -56,7 +56,7 @@ enum Verb {
   licraft cert import-browser browser.p12 --password-file password")]
     ImportBrowser(Import),
     /// Give up the certificate for browsers: they see the cluster CA's again.
-    #[command(after_help = "Example:\n  licraft cert reset-browser --yes")]
+    #[command(after_help = "Examples:\n  licraft cert reset-browser --yes")]
     ResetBrowser {
         #[command(flatten)]
         yes: Yes,
@@ -64,7 +64,7 @@ enum Verb {
     /// Make a new key for the secrets that the nodes keep, and seal everything under it.
     ///
     /// Every data node must be up to get it. Backups made before keep their own key. Access tokens of the REST API end.
-    #[command(after_help = "Example:\n  licraft cert rotate-sealing-key --yes")]
+    #[command(after_help = "Examples:\n  licraft cert rotate-sealing-key --yes")]
     RotateSealingKey {
         #[command(flatten)]
         yes: Yes,

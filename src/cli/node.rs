@@ -1,7 +1,7 @@
 //! `licraft node`: runs a node.
 
 use super::error::CliError;
-use crate::config::Config;
+use crate::config::{Config, NodeRole};
 use crate::ha::leftover;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +46,9 @@ fn check(path: &Path) -> Result<ExitCode, CliError> {
     match Config::load(path) {
         Ok(config) => {
             println!("{} is a usable node file for {}.", path.display(), config.name);
+            if config.role == NodeRole::Data && config.https.crl.is_none() {
+                println!("It has no `https.crl`: the lists of revoked certificates are on the product port alone.");
+            }
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(CliError::failed(format!("{} is not a usable node file", path.display()))

@@ -66,7 +66,14 @@ impl Viewer {
     /// Whether an alert is about what they see.
     pub fn sees_alert(&self, alert: &Alert, state: &State) -> bool {
         let place = alert.account.map_or(Place::Server, Place::Account);
-        self.user.may(Action::Look, place, state)
+        self.user.may(Action::Look, place, state) || self.sees_source(&alert.key.source, state)
+    }
+
+    /// Whether the source of an alert lies in a virtual account of theirs: `account/virtual account/license`.
+    fn sees_source(&self, source: &str, state: &State) -> bool {
+        let own = self.user.virtual_accounts.iter().filter_map(|id| state.virtual_account(*id));
+        own.filter_map(|va| Some(format!("{}/{}", state.account(va.account)?.name, va.name)))
+            .any(|place| source.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
     pub fn sees_event(&self, event: &Event, state: &State) -> bool {

@@ -13,6 +13,7 @@ mod facts;
 mod failed;
 mod fence;
 pub mod finding;
+mod follow_settings;
 pub mod gray;
 mod halt;
 pub mod identity;

@@ -27,6 +27,8 @@ pub enum SealedPlace {
     WantedCertificate,
     ServerCertificate,
     BrowserCertificate,
+    /// Of the second factor with this id.
+    Totp(u64),
 }
 
 /// A secret sealed anew; it takes its place only while `old` is still there.
@@ -55,6 +57,7 @@ impl SealedPlace {
             Self::Token(_) => Token::CONTEXT,
             Self::WantedCertificate | Self::ServerCertificate => ServerCertificate::KEY_CONTEXT,
             Self::BrowserCertificate => BrowserCertificate::KEY_CONTEXT,
+            Self::Totp(_) => Totp::SEED_CONTEXT,
         }
     }
 }
@@ -77,7 +80,9 @@ impl State {
         let wanted = certificate.wanted.as_ref().map(|wanted| (SealedPlace::WantedCertificate, &wanted.key));
         let current = certificate.current.as_ref().map(|current| (SealedPlace::ServerCertificate, &current.key));
         let browser = self.browser_certificate().map(|c| (SealedPlace::BrowserCertificate, &c.key));
-        accounts.chain(tokens).chain(wanted).chain(current).chain(browser)
+        let seeds =
+            self.users().filter_map(|user| user.totp.as_ref()).map(|totp| (SealedPlace::Totp(totp.id), &totp.seed));
+        accounts.chain(tokens).chain(wanted).chain(current).chain(browser).chain(seeds)
     }
 
     /// The secrets that are not sealed under the key in force. Walks all of them.

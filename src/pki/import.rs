@@ -89,6 +89,8 @@ pub enum ImportError {
 const CURVES: [&EcdsaSigningAlgorithm; 3] =
     [&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P521_SHA512_ASN1_SIGNING];
 
+/// A chain and its key, PKCS#8.
+type Pair = (Vec<Vec<u8>>, Zeroizing<Vec<u8>>);
 type Result<T> = std::result::Result<T, ImportError>;
 
 /// Reads and checks what an administrator brings for a server that browsers reach by `names`. `key` is the file of the key
@@ -147,11 +149,8 @@ fn one(mut keys: Vec<Zeroizing<Vec<u8>>>) -> Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// Certificates, and the private key (PKCS#8).
-type Contents = (Vec<Vec<u8>>, Zeroizing<Vec<u8>>);
-
 /// The certificates of such a file have no order: the one of the key comes first, then each one's issuer.
-fn pkcs12(file: &[u8], password: &str) -> Result<Contents> {
+fn pkcs12(file: &[u8], password: &str) -> Result<Pair> {
     let archive = Pkcs12Archive::from_pkcs12(file, password).map_err(|error| match error {
         p12_keystore::error::Error::DerError(_) | p12_keystore::error::Error::InvalidVersion => {
             ImportError::Unreadable(error.to_string())
@@ -228,7 +227,7 @@ fn check_order(parsed: &[X509Certificate<'_>]) -> Result<()> {
 
 fn check_dates(certificate: &X509Certificate<'_>, now: Millis) -> Result<()> {
     let validity = certificate.validity();
-    let date = |at: x509_parser::time::ASN1Time| at.to_string();
+    let date = |at: x509_parser::time::ASN1Time| at.to_datetime().date().to_string();
     if now >= milliseconds(validity.not_after.timestamp()) {
         return Err(ImportError::Ended { name: name(certificate), date: date(validity.not_after) });
     }

@@ -96,6 +96,7 @@ impl Scene {
             product_type: "Router".into(),
             software_version: "1".into(),
             host_name: None,
+            devices: Vec::new(),
         };
         let agent = Agent::open(&dir.join(sn), settings, Some(product)).unwrap();
         let mut agent = agent.with_patience(Duration::from_secs(5));

@@ -434,7 +434,7 @@ impl Node {
     fn admit(&self, token: &str, sn: &str, host_name: Option<&str>, devices: Vec<Device>) -> InstanceId {
         let at = now();
         let certificate = IdCertificate {
-            serial: [7; 16],
+            serial: licraft::pki::random::bytes(),
             key_hash: licraft::pki::sha256(sn.as_bytes()),
             not_before: at,
             not_after: at.plus(CERTIFICATE_LIFE),

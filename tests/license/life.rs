@@ -247,7 +247,7 @@ fn a_device_is_named_once_and_not_too_many_are() {
     let Command::Register { devices, .. } = &mut command else { unreachable!() };
     devices.extend(many.iter().map(|n| super::rig::device(*n)));
     let request = Request { id: 0, actor: "product".into(), command };
-    let outcome = state.apply(Stamp { at: Millis(rig.now) }, &request, &mut Changes::new());
+    let outcome = state.apply(Stamp::at(Millis(rig.now)), &request, &mut Changes::new());
     assert_eq!(refused(outcome), Reason::Limit);
     assert_eq!((state.instance_count(), rig.state.instance_count()), (0, 0));
     new(for_all(&mut rig, token, 1, 1, &many[..MAX_DEVICES]));

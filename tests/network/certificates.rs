@@ -110,7 +110,7 @@ fn certificates_and_keys_outlive_failover_replacement_and_teardown() {
     cluster.register("router-2");
     cluster.start(PRIMARY);
     cluster.normal();
-    cluster.run(PRIMARY, &["ha", "switchover", "--to", PRIMARY]);
+    cluster.run(SECONDARY, &["ha", "switchover", "--to", PRIMARY]);
     cluster.held_by(PRIMARY, PRIMARY);
 
     // So has a node that comes in its place.
@@ -125,7 +125,7 @@ fn certificates_and_keys_outlive_failover_replacement_and_teardown() {
     shows(&cluster, &root);
     assert_eq!(list(&cluster, VIP, &account), first);
     cluster.register("router-3");
-    cluster.run(PRIMARY, &["ha", "switchover", "--to", PRIMARY]);
+    cluster.run(SECONDARY, &["ha", "switchover", "--to", PRIMARY]);
     cluster.held_by(PRIMARY, PRIMARY);
 
     // And the server that is left after the cluster's end.

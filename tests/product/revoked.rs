@@ -1,6 +1,6 @@
 //! The list of revoked ID certificates, as another program reads it.
 
-use super::client::{Client, numbered, register};
+use super::client::{Client, http_client, numbered, register};
 use super::server::{Node, Site};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -164,9 +164,9 @@ async fn the_port_in_the_clear_has_lists_and_nothing_else() {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(serve_plain(listener, site.routers().crl, Limits::default(), shutdown.clone()));
+    let http = http_client(&site.ca_pem());
     let get = async |path: &str| {
-        let answer = reqwest::Client::builder().no_proxy().build().unwrap().get(format!("{base}{path}")).send().await;
-        let answer = answer.unwrap();
+        let answer = http.get(format!("{base}{path}")).send().await.unwrap();
         (answer.status().as_u16(), answer.bytes().await.unwrap())
     };
     let (status, list) = get(&crl_path(site.account)).await;

@@ -400,7 +400,7 @@ impl Auditor {
             Command::EndSession { id } => self.end_session(id),
             Command::CreateApiClient { id, account, role, .. } => self.create_client(id, *account, *role)?,
             Command::RevokeApiClient { id } => self.revoke_client(id)?,
-            Command::EnrolTotp { name, .. } => self.enrol_totp(name)?,
+            Command::EnrolTotp { name, seed } => self.enrol_totp(name, seed)?,
             Command::UseTotp { name, id, step } => self.use_totp(name, *id, *step)?,
             Command::ResetTotp { name } => self.reset_totp(name)?,
             Command::EndSessions { name } => self.sign_out(name)?,
@@ -673,10 +673,19 @@ impl Auditor {
     // ---- sealed secrets ----
 
     /// A secret under a key that is forgotten could not be opened.
-    fn openable(&self, secret: &Sealed) -> Result<(), Reason> {
+    pub(super) fn openable(&self, secret: &Sealed) -> Result<(), Reason> {
         let Some((key, previous)) = self.sealing else { return Ok(()) };
         let id: SealingKeyId = secret.0[secret.0.len() - 8..].try_into().unwrap();
         ensure(id == key || Some(id) == previous, Reason::State)
+    }
+
+    /// The second factor is gone, and its seed with it.
+    pub(super) fn unseal_totp(&mut self, totp: Option<(u64, bool, u64)>) {
+        totp.map(|(id, ..)| self.sealed.remove(&SealedPlace::Totp(id)));
+    }
+
+    pub(super) fn seal_totp(&mut self, id: u64, seed: &Sealed) {
+        self.sealed.insert(SealedPlace::Totp(id), seed.clone());
     }
 
     fn unseal_account(&mut self, account: AccountId) {

@@ -105,16 +105,20 @@ impl Auditor {
     pub(super) fn delete_user(&mut self, name: &str) -> Result<(), Reason> {
         ensure(self.people.users.contains_key(name), Reason::NotFound)?;
         ensure(self.people.others(name), Reason::State)?;
-        self.people.users.remove(name);
+        let gone = self.people.users.remove(name).and_then(|user| user.totp);
+        self.unseal_totp(gone);
         self.people.sessions.retain(|s| s.user != name);
         Ok(())
     }
 
-    pub(super) fn enrol_totp(&mut self, name: &str) -> Result<(), Reason> {
+    pub(super) fn enrol_totp(&mut self, name: &str, seed: &Sealed) -> Result<(), Reason> {
+        self.openable(seed)?;
         let user = self.people.users.get(name).ok_or(Reason::NotFound)?;
         ensure(!user.totp.is_some_and(|(_, confirmed, _)| confirmed), Reason::State)?;
         let id = self.id();
-        self.people.users.get_mut(name).unwrap().totp = Some((id, false, 0));
+        let before = self.people.users.get_mut(name).unwrap().totp.replace((id, false, 0));
+        self.unseal_totp(before);
+        self.seal_totp(id, seed);
         Ok(())
     }
 
@@ -130,7 +134,8 @@ impl Auditor {
 
     pub(super) fn reset_totp(&mut self, name: &str) -> Result<(), Reason> {
         let user = self.people.users.get_mut(name).ok_or(Reason::NotFound)?;
-        user.totp.take().ok_or(Reason::NotFound)?;
+        let gone = user.totp.take().ok_or(Reason::NotFound)?;
+        self.unseal_totp(Some(gone));
         self.people.sessions.retain(|s| s.user != name);
         Ok(())
     }

@@ -158,7 +158,7 @@ fn register(sn: &str, key: u64) -> Command {
         host_name: None,
         product_type: "Storm".into(),
         software_version: "1".into(),
-        certificate: IdCertificate { serial: [1; 16], key_hash, not_before, not_after },
+        certificate: IdCertificate { serial: licraft::pki::random::bytes(), key_hash, not_before, not_after },
         devices: vec![],
     }
 }

@@ -212,8 +212,7 @@ impl Rig {
                 let alert = Alert { key, severity, account, raised, due, message, action, acknowledged };
                 Command::RaiseAlert { alert }
             }
-            6 if step.a.is_multiple_of(3) => Command::ClearAlert { key },
-            6 => self.sealing_command(step),
+            6 => Command::ClearAlert { key },
             7 => {
                 let standing: Vec<_> = self.state.alerts().map(|a| a.key.clone()).collect();
                 Command::AcknowledgeAlert { key: pick(standing, step.a).unwrap_or(key) }
@@ -293,8 +292,11 @@ impl Rig {
 
     /// Secrets in commands are sealed under the key in force; now and then under one that is not.
     fn seal(&self, step: &Step, command: &mut Command) {
-        let key = self.state.sealing().map_or([0; 8], |sealing| sealing.key);
-        let key = if step.b == 63 { [7; 8] } else { key };
+        let key = match self.state.sealing() {
+            None => [0; 8],
+            Some(_) if step.b == 63 => [7; 8],
+            Some(sealing) => sealing.key,
+        };
         let seal = |secret: &mut Sealed| {
             if !secret.0.is_empty() {
                 secret.0 = [&secret.0[..1], &key].concat();
@@ -306,6 +308,7 @@ impl Rig {
                 seal(&mut keys.signer_key);
             }
             Command::CreateToken { sealed, .. } => seal(sealed),
+            Command::EnrolTotp { seed, .. } => seal(seed),
             Command::WantServerCertificate { key, .. } => seal(key),
             Command::SetBrowserCertificate { certificate: Some(certificate) } => seal(&mut certificate.key),
             _ => {}
@@ -425,8 +428,11 @@ impl Rig {
                 register
             }
             54..56 => Command::RemoveInstance { instance: self.any_instance(step.a) },
-            56..79 => self.product_command(step),
-            79..91 => self.people_command(step),
+            56..74 => self.product_command(step),
+            74..76 => self.account_certificate(step),
+            76 => self.some_browser_certificate(step),
+            77..80 => self.sealing_command(step),
+            80..91 => self.people_command(step),
             _ => self.other_command(step),
         }
     }

@@ -10,6 +10,7 @@ use crate::license::{self, Account, AccountId, AccountStatus, Action, Finding, P
 use crate::proto::admin::accounts_server::Accounts;
 use crate::proto::admin::{AccountReasonRequest, AccountRef, DeleteAccountRequest, RequestAccountRequest};
 use crate::web::list::{Asked, List};
+use crate::web::sign_in::sentence;
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;
@@ -183,10 +184,10 @@ impl Verb {
 
 /// One thing between an account and its deletion, as a sentence.
 fn finding(finding: &Finding) -> String {
-    let what = format!("{}{}", finding.what[..1].to_uppercase(), &finding.what[1..]);
+    let what = sentence(&finding.what);
     match finding.in_the_way {
-        true => format!("{what}. See to it first: {}.", finding.next),
-        false => format!("{what}: {}.", finding.next),
+        true => format!("{what} See to it first: {}.", finding.next),
+        false => format!("{what} Then {}.", finding.next),
     }
 }
 

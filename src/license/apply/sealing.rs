@@ -78,6 +78,14 @@ impl Apply<'_> {
                     self.changes.insert(RecordKey::BrowserCertificate);
                 }
             }
+            SealedPlace::Totp(id) => {
+                let user =
+                    self.state.users().find(|user| user.totp.as_ref().is_some_and(|totp| totp.id == id)).cloned();
+                if let Some(mut user) = user {
+                    user.totp.iter_mut().for_each(|totp| replace(&mut totp.seed));
+                    self.store_user(user);
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::*;
 impl Apply<'_> {
     /// A second factor in force is not replaced: whoever may do that could be rid of it.
     pub fn enrol_totp(&mut self, name: &str, seed: &Sealed) -> Done {
-        inputs::blob("sealed seed", &seed.0)?;
+        self.check_sealed("sealed seed", seed)?;
         let user = self.known_user(name)?.clone();
         if user.totp.as_ref().is_some_and(|t| t.confirmed) {
             let message = format!("User \"{name}\" has a second factor; reset it first.");

@@ -69,8 +69,8 @@ fn a_sound_chain_is_taken_with_its_names_and_its_end() {
     let (file, own) = (pem(&[&leaf, &issuing], None), pem(&[], Some(&key)));
     brought(&file, Some(&own), "", &[HOST.to_owned()], NOW.plus(1)).unwrap();
     assert!(covers(&leaf, "2001:db8::12") && !covers(&leaf, "other.example"));
-    let wild = bundle(&["*.example"], Purpose::Server);
-    take(&pem(&[&wild.leaf, &wild.issuing], Some(&wild.key)), &[HOST]).unwrap();
+    let wild = bundle(&["*.lab.example"], Purpose::Server);
+    take(&pem(&[&wild.leaf, &wild.issuing], Some(&wild.key)), &["lm.lab.example"]).unwrap();
 }
 
 #[test]
