@@ -29,7 +29,7 @@ use steps::steps;
 
 #[test]
 fn random_commands_agree_with_the_model_on_every_replica() {
-    let config = Config { cases: 96, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
+    let config = Config { cases: 192, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let seen = RefCell::new(BTreeMap::<String, u64>::new());

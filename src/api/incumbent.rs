@@ -150,6 +150,7 @@ pub async fn licenses(
     let vas = wanted.virtual_accounts(&state, account)?;
     let search = LicenseSearch {
         search: Needle::default(),
+        label: String::new(),
         in_compliance: None,
         order: Order::ascending(LicenseColumn::VirtualAccount),
         window: wanted.window()?,

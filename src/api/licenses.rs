@@ -76,6 +76,7 @@ pub async fn list(
 ) -> Answer<LicensePage> {
     let wanted = LicenseSearch {
         search: Needle::new(&asked.search),
+        label: asked.label,
         in_compliance: asked.status.map(|status| status == Compliance::InCompliance),
         order: order(&asked.sort, LicenseColumn::License)?,
         window: window(asked.offset, asked.limit)?,
@@ -130,6 +131,7 @@ pub async fn show(app: Api, client: Client, Path((account, license)): Path<(Stri
     let shown = done(Licenses::show(&app.context.service, app.ask(&client, asked)).await)?;
     let wanted = LicenseSearch {
         search: Needle::default(),
+        label: String::new(),
         in_compliance: None,
         order: Order::ascending(LicenseColumn::VirtualAccount),
         window: Window::ALL,

@@ -53,7 +53,8 @@ impl Upstream {
         if ca::certificate_key(ca_cert)? != ca_key.public_key() {
             return Err(DocumentError::Invalid("account CA certificate is for another key".into()).into());
         }
-        let now = self.now();
+        // Central may have signed by a clock ahead of this one.
+        let now = self.now().max(ca::not_before(ca_cert)?);
         let leaf = Leaf {
             common_name: format!("{} answers", account.name),
             purpose: Purpose::DocumentSigner,

@@ -228,8 +228,7 @@ impl Upstream {
     pub async fn want_certificate(&self) -> Result<()> {
         let _one_at_a_time = self.wanting.lock().await;
         let state = self.ledger.state();
-        let names =
-            state.server_names().filter(|names| state.server_certificate().lacks(names, state.time(self.now())));
+        let names = state.server_names().filter(|names| state.server_certificate().lacks(names, self.now()));
         let Some(names) = names else { return Ok(()) };
         let key = SigningKey::generate(Algorithm::Es256)?;
         let csr = ca::csr(&key, &names.common_name)?;

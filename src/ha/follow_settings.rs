@@ -52,7 +52,8 @@ impl FollowSettings {
         let mut seen: Option<Seen> = None;
         while !stop.is_cancelled() {
             let state = ledger.state();
-            let new = Seen::of(&state, (self.shared.clock)());
+            // A clock that has jumped is noticed before it is in doubt: what was made by it is made again then.
+            let new = Seen::of(&state, state.time((self.shared.clock)()));
             if seen.as_ref() != Some(&new) {
                 self.apply(&state);
                 seen = Some(new);

@@ -135,7 +135,7 @@ impl State {
         differs(found, "server certificate: alert pending", alert(AlertKind::CommonNamePending), pending);
         let expiring = certificate.expiring(self.meta.expiry);
         differs(found, "server certificate: alert expiring", alert(AlertKind::CertificateExpiring), expiring);
-        let expiring = self.browser_certificate().is_some_and(|certificate| certificate.expiring(self.meta.now));
+        let expiring = self.browser_certificate().is_some_and(|certificate| certificate.expiring(self.meta.expiry));
         let kept = about("browser certificate", AlertKind::CertificateExpiring);
         differs(found, "browser certificate: alert expiring", kept, expiring);
     }

@@ -61,6 +61,8 @@ impl Column for LicenseColumn {
 pub struct LicenseSearch {
     /// In names and tags of licenses.
     pub search: Needle,
+    /// Only those with this label; empty for all.
+    pub label: String,
     pub in_compliance: Option<bool>,
     pub order: Order<LicenseColumn>,
     pub window: Window,
@@ -80,6 +82,7 @@ pub fn licenses<'a>(
     let found = all.filter(|row| {
         let covered = row.pool.out_of_compliance_since.is_none();
         wanted.in_compliance.is_none_or(|wanted| wanted == covered)
+            && (wanted.label.is_empty() || row.license.labels.contains(&wanted.label))
             && wanted.search.is_in([row.license.name.as_str(), &row.license.tag])
     });
     cut(found.collect(), wanted.window, |a, b| wanted.order.turn(compare(wanted.order.by, a, b)))

@@ -10,6 +10,8 @@ use rcgen::{
     KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer};
+use x509_parser::certificate::Validity;
+use x509_parser::time::ASN1Time;
 use zeroize::Zeroizing;
 
 /// id-kp-documentSigning (RFC 9336), as arcs and as DER content: what answers and documents are signed for.
@@ -152,13 +154,29 @@ impl Authority {
     }
 }
 
+/// When a certificate begins.
+///
+/// # Errors
+/// When it does not parse.
+pub fn not_before(cert_der: &[u8]) -> Result<Millis, PkiError> {
+    validity(cert_der).map(|validity| millis(validity.not_before))
+}
+
 /// When a certificate ends.
 ///
 /// # Errors
 /// When it does not parse.
 pub fn not_after(cert_der: &[u8]) -> Result<Millis, PkiError> {
+    validity(cert_der).map(|validity| millis(validity.not_after))
+}
+
+fn validity(cert_der: &[u8]) -> Result<Validity, PkiError> {
     let (_, cert) = x509_parser::parse_x509_certificate(cert_der).map_err(|e| PkiError::Certificate(e.to_string()))?;
-    Ok(Millis(u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1_000)))
+    Ok(cert.validity().clone())
+}
+
+fn millis(time: ASN1Time) -> Millis {
+    Millis(u64::try_from(time.timestamp()).unwrap_or(0).saturating_mul(1_000))
 }
 
 /// Makes a PKCS#10 request for `key`.

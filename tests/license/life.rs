@@ -65,7 +65,7 @@ fn a_certificate_runs_out_unless_renewed_but_not_by_our_outage() {
         not_after: Millis(rig.now - CERTIFICATE_BACKDATE + CERTIFICATE_LIFE),
     };
     let come = |rig: &mut Rig, device: u64| {
-        let certificate = life(rig, device, 1);
+        let certificate = life(rig, device, device as u8);
         let (at, command) = (rig.now, register(token, device, certificate));
         match rig.apply(Request { id: 0, actor: "product".into(), command }, at).unwrap() {
             Outcome::Registered(registered) => registered.instance,
@@ -80,7 +80,7 @@ fn a_certificate_runs_out_unless_renewed_but_not_by_our_outage() {
         renew(&mut rig, late, number);
     }
     // From day 180 on.
-    let certificate = life(&rig, 1, 2);
+    let certificate = life(&rig, 1, 3);
     rig.numbered(keen, 7, InstanceAction::RenewCertificate { certificate });
     for number in 8..=13 {
         pass(&mut rig, days(30));

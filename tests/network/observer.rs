@@ -4,16 +4,19 @@ use super::cluster::{Cluster, VIP, until};
 use super::lab::Host;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks at the address, and between two questions to one node.
 const PACE: Duration = Duration::from_millis(20);
+/// How many looks say something. It looks on that often, however soon the test is through.
+const ENOUGH: usize = 20;
 
 /// Watches until it is asked for what it saw.
 pub struct Observer {
     stop: Arc<AtomicBool>,
+    looked: Arc<AtomicUsize>,
     looking: Option<JoinHandle<Vec<Look>>>,
     asking: Vec<JoinHandle<Vec<Answer>>>,
 }
@@ -47,8 +50,9 @@ impl Observer {
         let stop = Arc::new(AtomicBool::new(false));
         let serving = Arc::new(AtomicBool::new(false));
         let nodes: Vec<Host> = cluster.data_nodes().into_iter().map(|node| cluster.host(node)).collect();
-        let stopped = stop.clone();
-        let looking = std::thread::spawn(move || look(&nodes, &stopped));
+        let looked = Arc::new(AtomicUsize::new(0));
+        let (stopped, count) = (stop.clone(), looked.clone());
+        let looking = std::thread::spawn(move || look(&nodes, &stopped, &count));
         let asking: Vec<_> = cluster
             .data_nodes()
             .into_iter()
@@ -61,10 +65,11 @@ impl Observer {
             .collect();
         // What the test does next must not come before the first answer.
         until("a node that serves", || serving.load(Ordering::Relaxed));
-        Self { stop, looking: Some(looking), asking }
+        Self { stop, looked, looking: Some(looking), asking }
     }
 
     pub fn end(mut self) -> Seen {
+        until("enough looks", || self.looked.load(Ordering::Relaxed) > ENOUGH);
         self.stop.store(true, Ordering::Relaxed);
         let looks = self.looking.take().unwrap().join().unwrap();
         let (mut since, mut longest_double) = (None, Duration::ZERO);
@@ -86,13 +91,13 @@ impl Drop for Observer {
 impl Seen {
     /// Nobody shared the address, and these nodes served, one after the other.
     pub fn one_by_one(&self, served: &[&str]) {
-        assert!(self.looks > 10, "the observer saw too little: {self:?}");
+        assert!(self.looks > ENOUGH, "the observer saw too little: {self:?}");
         assert!(self.longest_double.is_zero(), "two live holders: {self:?}");
         assert_eq!(self.served, served, "who served, in order");
     }
 }
 
-fn look(nodes: &[Host], stop: &AtomicBool) -> Vec<Look> {
+fn look(nodes: &[Host], stop: &AtomicBool, looked: &AtomicUsize) -> Vec<Look> {
     let mut looks = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let holders = || nodes.iter().filter(|node| node.has(VIP)).collect::<Vec<_>>();
@@ -100,6 +105,7 @@ fn look(nodes: &[Host], stop: &AtomicBool) -> Vec<Look> {
         let first = holders();
         let both = first.len() > 1 && first.iter().filter(|node| node.has(VIP)).count() > 1;
         looks.push(Look { both, at: Instant::now() });
+        looked.store(looks.len(), Ordering::Relaxed);
         std::thread::sleep(PACE);
     }
     looks

@@ -50,7 +50,7 @@ impl Auditor {
                 server(AlertKind::CertificateExpiring);
             }
         }
-        if self.browser.is_some_and(|end| self.now + 30 * DAY >= end) {
+        if self.browser.is_some_and(|end| self.expiry + 30 * DAY >= end) {
             keys.push(AlertKey { kind: AlertKind::CertificateExpiring, source: "browser certificate".into() });
         }
         keys

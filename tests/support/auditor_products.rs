@@ -62,7 +62,11 @@ impl Auditor {
     /// Nothing else in the account has these devices any more.
     fn displace(&mut self, account: u64, devices: &[Udi], except: Option<u64>) {
         let vas: Vec<u64> = self.vas.iter().filter(|(_, va)| va.0 == account).map(|(id, _)| *id).collect();
-        self.instances.retain(|id, i| Some(*id) == except || !vas.contains(&i.va) || !devices.contains(&i.udi));
+        let others = self.instances.iter().filter(|(id, i)| Some(**id) != except && vas.contains(&i.va));
+        let replaced: Vec<_> = others.filter(|(_, i)| devices.contains(&i.udi)).map(|(id, _)| *id).collect();
+        for id in replaced {
+            self.remove(id, RevocationReason::Superseded);
+        }
         for (_, other) in self.instances.iter_mut().filter(|(id, i)| Some(**id) != except && vas.contains(&i.va)) {
             other.devices.retain(|d| !devices.contains(&d.udi));
         }

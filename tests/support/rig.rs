@@ -314,7 +314,7 @@ pub fn lively() -> Rig {
     rig.run(first);
     rig.active_account("two", catalog(1));
     rig.run(Command::CreateUser { user: User { role: Role::ReadOnly, ..user("carol") } });
-    rig.run(Command::EnrolTotp { name: "carol".into(), seed: Sealed(vec![1; 48]) });
+    rig.run(Command::EnrolTotp { name: "carol".into(), seed: sealed(1) });
     let id = rig.state.user("carol").and_then(|u| u.totp.as_ref()).unwrap().id;
     rig.run(Command::UseTotp { name: "carol".into(), id, step: 1 });
     for va in [default, second] {

@@ -194,17 +194,17 @@ impl Rig {
                 let hours = if step.a.is_multiple_of(4) { 2 } else { 0 };
                 Command::AcceptClock { time: Millis(self.now + self.ahead + hours * Millis::HOUR) }
             }
-            1 => match step.a % 5 {
+            1 => match step.a % 4 {
                 0 => Command::DigestMark { nonce: 1 },
                 1 => self.account_certificate(step),
                 2 => Command::AcceptClock { time: Millis(self.now) },
-                3 => Command::PassTime,
-                _ => {
-                    let number = self.state.revocation_list().number;
-                    Command::IssueRevocationList { number: number + step.b as u64 % 8 / 3 }
-                }
+                _ => Command::PassTime,
             },
-            2 => Command::RaiseIncarnation,
+            2 if step.a.is_multiple_of(2) => Command::RaiseIncarnation,
+            2 => {
+                let number = self.state.revocation_list().number;
+                Command::IssueRevocationList { number: number + step.b as u64 % 8 / 2 }
+            }
             3 => Command::RetireMember { node_id },
             4 | 5 => {
                 let (severity, message, action) = (Severity::Minor, "gone".into(), "look".into());
@@ -327,7 +327,7 @@ impl Rig {
             _ => {}
         }
         let id = Self::digest(step.b as u64 % 3);
-        if step.kind < 84 {
+        if step.kind < 85 {
             return self.access_command(step, role);
         }
         let client = format!("client-{}", step.a % 3);
@@ -372,7 +372,7 @@ impl Rig {
         let name = match step.n {
             1..3 => of(|_| true),
             0 | 3..8 => of(|u| u.totp.is_some()),
-            11 => pick(identities, step.a),
+            10 | 11 => pick(identities, step.a),
             _ => None,
         };
         let name = name
