@@ -3,7 +3,7 @@
 
 use super::report::{Row, Runs};
 use anyhow::{Context, Result, bail};
-use licraft::ha::pairing::node_certificate;
+use licraft::ha::pairing::{node_certificate, node_life};
 use licraft::license::*;
 use licraft::pki::ca::{Authority, csr};
 use licraft::pki::jws::{Algorithm, SigningKey};
@@ -63,7 +63,8 @@ async fn start(id: u64, dir: &Path) -> Result<Arc<Replica>> {
     let ca = Authority::from_parts(std::fs::read(dir.join("ca.der"))?, ca_key)?;
     let key = SigningKey::generate(Algorithm::Es256)?;
     let request = csr(&key, &info(id).name)?;
-    let cert = node_certificate(&ca, &request, id, CLUSTER, &info(id).name, vec!["127.0.0.1".into()], now())?;
+    let hosts = vec!["127.0.0.1".into()];
+    let cert = node_certificate(&ca, &request, id, CLUSTER, &info(id).name, hosts, node_life(now(), now()))?;
     let tls = NodeTls::new(ca.cert_der(), &Identity { chain: vec![cert], key_pkcs8: key.to_pkcs8_der()? })?;
     let auth: Option<Arc<dyn BatchAuth>> = match id {
         WITNESS => None,

@@ -8,7 +8,7 @@ use super::identity::{self, CLUSTER_CA_DAYS, NodeFile, NodeIdentity};
 use super::join::{self, Joiner};
 use super::leave;
 use super::node_certificate;
-use super::pairing::{CODE_LIFE, PairingError, node_certificate, node_hosts};
+use super::pairing::{CODE_LIFE, PairingError, node_certificate, node_hosts, node_life};
 use super::preflight;
 use super::retired;
 use super::running::{Running, active_name};
@@ -210,7 +210,7 @@ impl Control {
         let (name, key) = (&config.name, SigningKey::generate(Algorithm::Es256)?);
         let cluster_id = hex::encode(random::bytes::<16>());
         let hosts = node_hosts(config.address, config.raft.listen.ip(), name);
-        let cert = node_certificate(&ca, &ca::csr(&key, name)?, 1, &cluster_id, name, hosts, now)?;
+        let cert = node_certificate(&ca, &ca::csr(&key, name)?, 1, &cluster_id, name, hosts, node_life(now, now))?;
         Ok(NodeIdentity {
             file: NodeFile {
                 node_id: 1,

@@ -2,7 +2,7 @@
 
 use super::identity::NodeIdentity;
 use super::join;
-use super::pairing::{Desk, node_certificate, node_hosts};
+use super::pairing::{Desk, node_certificate, node_hosts, node_life};
 use super::shared::Shared;
 use crate::admin::Aside;
 use crate::license::{Command, Member, Millis, Outcome};
@@ -142,7 +142,8 @@ impl JoinDesk {
         let (Some(ca), Some(sealer)) = (&self.identity.ca, &self.identity.sealer) else {
             return Err(Status::failed_precondition("a witness lets nobody in; ask the primary node"));
         };
-        let cert = node_certificate(ca, &request.csr, node_id, &file.cluster_id, &request.name, hosts, now);
+        let cert =
+            node_certificate(ca, &request.csr, node_id, &file.cluster_id, &request.name, hosts, node_life(now, now));
         let (sealing_key, ca_key) = match request.witness {
             true => (Vec::new(), Vec::new()),
             false => (sealer.to_bytes().to_vec(), ca.key_pkcs8().to_vec()),

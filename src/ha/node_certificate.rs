@@ -3,7 +3,7 @@
 
 use super::control::internal;
 use super::identity::{NODE_CERTIFICATE_DAYS, NodeIdentity, replace_node_certificate};
-use super::pairing::{node_certificate, node_hosts};
+use super::pairing::{node_certificate, node_hosts, node_life};
 use super::running::{active_name, member_channel};
 use super::shared::Shared;
 use crate::admin::{AdminError, Kind, on_behalf};
@@ -39,8 +39,9 @@ pub(super) fn renew_own(shared: &Shared, identity: &NodeIdentity) -> Result<()> 
     }
     let (config, file) = (&shared.config, &identity.file);
     let hosts = node_hosts(config.address, config.raft.listen.ip(), &file.name);
+    let life = node_life(since(&tls)?, now);
     let cert =
-        node_certificate(authority, &csr(&tls, &file.name)?, file.node_id, &file.cluster_id, &file.name, hosts, now)?;
+        node_certificate(authority, &csr(&tls, &file.name)?, file.node_id, &file.cluster_id, &file.name, hosts, life)?;
     take(shared, identity, cert)
 }
 
@@ -89,8 +90,15 @@ async fn ask(shared: &Shared, identity: &NodeIdentity, node_tls: &NodeTls, repli
 }
 
 fn due(tls: &TlsIdentity, now: Millis) -> Result<bool, PkiError> {
-    let leaf = tls.chain.first().ok_or(PkiError::Key("the node has no certificate"))?;
-    Ok(now.plus(RENEWAL) >= ca::not_after(leaf)?)
+    Ok(now.plus(RENEWAL) >= ca::not_after(leaf(tls)?)?)
+}
+
+fn since(tls: &TlsIdentity) -> Result<Millis, PkiError> {
+    ca::not_before(leaf(tls)?)
+}
+
+fn leaf(tls: &TlsIdentity) -> Result<&[u8], PkiError> {
+    tls.chain.first().map(Vec::as_slice).ok_or(PkiError::Key("the node has no certificate"))
 }
 
 fn csr(tls: &TlsIdentity, name: &str) -> Result<Vec<u8>, PkiError> {
@@ -127,7 +135,8 @@ pub(super) fn certify(
     let (public, cluster) = addresses(member)?;
     let hosts = node_hosts(public, cluster, name);
     let cluster_id = &identity.file.cluster_id;
-    node_certificate(authority, csr, member.node_id, cluster_id, name, hosts, now).map_err(internal)
+    let life = node_life(member.joined, now);
+    node_certificate(authority, csr, member.node_id, cluster_id, name, hosts, life).map_err(internal)
 }
 
 fn addresses(member: &Member) -> Result<(IpAddr, IpAddr), AdminError> {
@@ -183,6 +192,7 @@ mod tests {
             assert_ne!(&tls.chain, before);
             assert_eq!(tls.key_pkcs8, first.key_pkcs8);
             assert_eq!(ca::not_after(&tls.chain[0]).unwrap(), Millis(now.plus(90 * Millis::DAY).0 / 1000 * 1000));
+            assert!(ca::not_before(&tls.chain[0]).unwrap() <= START, "nobody sees it as one of the future");
             NodeTls::new(&identity.ca_cert, &tls).unwrap();
             let kept = NodeIdentity::load(dir.path()).unwrap();
             assert_eq!(kept.tls.load().chain, tls.chain, "it outlives a restart");

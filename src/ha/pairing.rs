@@ -11,6 +11,7 @@ use crate::pki::tls::{CLUSTER_URI, NODE_URI};
 use crate::pki::{PkiError, equal_secrets, random};
 use crate::proto::pairing::JoinRequest;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::identity::NODE_CERTIFICATE_DAYS;
@@ -116,7 +117,7 @@ pub fn node_certificate(
     cluster_id: &str,
     name: &str,
     hosts: Vec<String>,
-    now: Millis,
+    life: Range<Millis>,
 ) -> Result<Vec<u8>, PkiError> {
     let leaf = Leaf {
         common_name: name.to_owned(),
@@ -125,10 +126,16 @@ pub fn node_certificate(
         uris: vec![format!("{NODE_URI}{node_id}"), format!("{CLUSTER_URI}{cluster_id}")],
         crl: None,
         serial: random::bytes(),
-        not_before: Millis(now.0.saturating_sub(ca::BACKDATE_MS)),
-        not_after: now.plus(NODE_CERTIFICATE_DAYS * Millis::DAY),
+        not_before: life.start,
+        not_after: life.end,
     };
     ca.issue_leaf(csr, &leaf)
+}
+
+/// From when until when a certificate holds that is made `now` for a node known `since`. A renewed one begins no later than
+/// the first: made by a clock that is far ahead, it is taken by the other nodes all the same.
+pub fn node_life(since: Millis, now: Millis) -> Range<Millis> {
+    since.min(Millis(now.0.saturating_sub(ca::BACKDATE_MS)))..now.plus(NODE_CERTIFICATE_DAYS * Millis::DAY)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use licraft::ha::pairing::node_certificate;
+use licraft::ha::pairing::{node_certificate, node_life};
 use licraft::license::{Command, Millis, Outcome, User};
 use licraft::pki::ca::{Authority, csr};
 use licraft::pki::jws::{Algorithm, SigningKey};
@@ -54,7 +54,8 @@ pub fn identity(authority: &Authority, id: u64, cluster: &str) -> Identity {
     let name = format!("node-{id}");
     let request = csr(&key, &name).unwrap();
     let hosts = vec!["127.0.0.1".to_owned()];
-    let certificate = node_certificate(authority, &request, id, cluster, &name, hosts, now()).unwrap();
+    let certificate =
+        node_certificate(authority, &request, id, cluster, &name, hosts, node_life(now(), now())).unwrap();
     Identity { chain: vec![certificate], key_pkcs8: key.to_pkcs8_der().unwrap() }
 }
 
