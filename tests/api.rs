@@ -5,6 +5,8 @@
 
 #[path = "cli/fake.rs"]
 mod fake;
+#[path = "support/site.rs"]
+mod site;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -669,7 +671,7 @@ fn certificates_checks_and_news_are_had_by_rest() {
     assert_eq!((&show()["signedBy"], &show()["browsers"]), (&json!("cluster CA"), &Value::Null));
     api.get("/api/v1/certificates", &mine).problem(403);
     let put = |token: &str, body: Value| api.call(Method::PUT, browser, token, &body);
-    let pem = fake::site_certificate("lm.example");
+    let [pem, _] = site::site_certificate("lm.example");
     put(&reader, json!({ "pem": pem })).problem(403);
     assert_eq!(put(&server, json!({ "pem": pem })).ok()["names"], json!(["lm.example"]));
     assert_eq!(show()["browsers"]["commonName"], "lm.example");

@@ -584,8 +584,9 @@ fn the_room_is_pure() {
                 let fits = |a: &&str| line.starts_with(&format!("{a}::")) || line.starts_with(&format!("{a};"));
                 let own_module = line.starts_with(|c: char| c.is_lowercase()) && !line.starts_with("crate::");
                 let known = allowed.iter().any(fits);
-                let local =
-                    own_module && path.with_file_name(format!("{}.rs", line.split("::").next().unwrap())).exists();
+                let module = line.split("::").next().unwrap();
+                let files = [format!("{module}.rs"), format!("{module}/mod.rs")];
+                let local = own_module && files.iter().any(|file| path.with_file_name(file).exists());
                 assert!(known || local || line.starts_with(char::is_uppercase), "{}: use {line}", path.display());
             }
             for word in forbidden {

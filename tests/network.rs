@@ -14,6 +14,8 @@ mod lab;
 mod mount;
 #[path = "network/observer.rs"]
 mod observer;
+#[path = "support/site.rs"]
+mod site;
 
 #[path = "network/address.rs"]
 mod address;

@@ -452,25 +452,3 @@ impl Node {
         registered.instance
     }
 }
-
-/// A certificate for `host`, that of its authority, and its key, PEM.
-pub fn site_certificate(host: &str) -> String {
-    use licraft::pki::ca::{Leaf, Purpose, certificates_pem, csr};
-    use licraft::pki::jws::{Algorithm, SigningKey};
-    let root = Authority::self_signed("Site Root", 100, now()).unwrap();
-    let key = SigningKey::generate(Algorithm::Es256).unwrap();
-    let leaf = Leaf {
-        common_name: host.into(),
-        purpose: Purpose::Server,
-        hosts: vec![host.into()],
-        uris: Vec::new(),
-        crl: None,
-        serial: licraft::pki::random::bytes(),
-        not_before: Millis(now().0 - Millis::MINUTE),
-        not_after: now().plus(90 * Millis::DAY),
-    };
-    let leaf = root.issue_leaf(&csr(&key, host).unwrap(), &leaf).unwrap();
-    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &*key.to_pkcs8_der().unwrap());
-    let chain = certificates_pem([leaf.as_slice(), root.cert_der()]);
-    format!("{chain}-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
-}

@@ -7,6 +7,8 @@ mod fake;
 mod offline;
 mod online;
 mod remote;
+#[path = "../support/site.rs"]
+mod site;
 
 use snapbox::cmd::{Command, OutputAssert};
 use std::time::Duration;

@@ -779,7 +779,7 @@ fn certificates_are_shown_brought_and_given_up() {
     let show = || json(&node, &["cert", "show"]);
     assert_eq!(show()["browsers_see"], "cluster CA");
     let file = |name: &str| node.dir.path().join(name).to_str().unwrap().to_owned();
-    let pem = super::fake::site_certificate("lm.example");
+    let [pem, _] = super::site::site_certificate("lm.example");
     let (chain, key) = pem.split_at(pem.find("-----BEGIN PRIVATE KEY").unwrap());
     std::fs::write(file("both.pem"), &pem).unwrap();
     std::fs::write(file("chain.pem"), chain).unwrap();

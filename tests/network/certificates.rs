@@ -1,10 +1,7 @@
 //! Certificates, keys and revocation lists through changes of the active node, a node that is replaced, and teardown.
 
 use super::cluster::{CLIENT, Cluster, PRIMARY, SECONDARY, Topology, VIP, path, until};
-use licraft::license::Millis;
-use licraft::pki::ca::{Authority, Leaf, Purpose, certificates_pem, csr};
-use licraft::pki::jws::{Algorithm, SigningKey};
-use licraft::pki::random;
+use super::site::site_certificate;
 use std::path::{Path, PathBuf};
 
 /// What the client gets by curl, if it succeeds.
@@ -14,31 +11,12 @@ fn curl(cluster: &Cluster, args: &[&str]) -> Option<Vec<u8>> {
     output.status.success().then_some(output.stdout)
 }
 
-fn now() -> Millis {
-    licraft::product::wall_clock()()
-}
-
 /// A certificate for browsers under an authority of the site's own: the file to import, and the authority's.
-fn site_certificate(folder: &Path, host: &str) -> [PathBuf; 2] {
-    let root = Authority::self_signed("Site Root", 100, now()).unwrap();
-    let key = SigningKey::generate(Algorithm::Es256).unwrap();
-    let leaf = Leaf {
-        common_name: host.into(),
-        purpose: Purpose::Server,
-        hosts: vec![host.into()],
-        uris: Vec::new(),
-        crl: None,
-        serial: random::bytes(),
-        not_before: Millis(now().0 - Millis::MINUTE),
-        not_after: now().plus(90 * Millis::DAY),
-    };
-    let leaf = root.issue_leaf(&csr(&key, host).unwrap(), &leaf).unwrap();
-    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &*key.to_pkcs8_der().unwrap());
-    let chain = certificates_pem([leaf.as_slice(), root.cert_der()]);
+fn site_files(folder: &Path, host: &str) -> [PathBuf; 2] {
     let files = [folder.join(format!("{host}.pem")), folder.join("site-root.pem")];
-    std::fs::write(&files[0], format!("{chain}-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n"))
-        .unwrap();
-    std::fs::write(&files[1], certificates_pem([root.cert_der()])).unwrap();
+    for (file, text) in files.iter().zip(site_certificate(host)) {
+        std::fs::write(file, text).unwrap();
+    }
     files
 }
 
@@ -76,10 +54,10 @@ fn certificates_and_keys_outlive_failover_replacement_and_teardown() {
     assert!(curl(&cluster, &[&format!("http://{VIP}/readyz")]).is_none(), "that path alone");
 
     // A certificate for browsers: one that does not fit is refused.
-    let [wrong, _] = site_certificate(&folder, "other.example");
+    let [wrong, _] = site_files(&folder, "other.example");
     let said = cluster.refused(PRIMARY, &["cert", "import-browser", &path(&wrong)]);
     assert!(said.contains(&format!("does not cover {VIP}")), "{said}");
-    let [file, root] = site_certificate(&folder, VIP);
+    let [file, root] = site_files(&folder, VIP);
     cluster.run(PRIMARY, &["cert", "import-browser", &path(&file)]);
     shows(&cluster, &root);
 
