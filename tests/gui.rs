@@ -3,6 +3,9 @@
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "gui/live.rs"]
+mod live;
+
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use axum::Router;
 use axum::body::Body;
@@ -14,10 +17,12 @@ use licraft::backup::Backup;
 use licraft::central::Asked;
 use licraft::gui::{GuiContext, router};
 use licraft::license::*;
+use licraft::listing::Lists;
 use licraft::pki::seal::Sealer;
 use licraft::pki::totp::Seed;
 use licraft::product::listener::Peer;
 use licraft::raft::{Ledger, ProposeError};
+use licraft::telemetry::{Host, Resources};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -206,6 +211,12 @@ fn node(name: &str, address: &str, role: NodeRole) -> NodeStatus {
         flush_lag_ms: Some(2),
         replay_lag_ms: Some(3),
         connected_since: None,
+        resources: Some(Resources {
+            memory_used: 2_000_000_000,
+            memory_total: 8_000_000_000,
+            disk_used: 30_000_000_000,
+            disk_total: 100_000_000_000,
+        }),
     }
 }
 
@@ -295,7 +306,8 @@ impl Gui {
             ledger: ledger.clone(),
             cluster: cluster.clone(),
             service: Service::new(parts),
-            data_dir: "/".into(),
+            host: Arc::new(Host::new("/".into())),
+            lists: Lists::new(ledger.clone()),
             serving: Arc::new(move || asked.load(Ordering::Relaxed)),
             retired,
             clock: Arc::new(move || NOW.plus(clock.load(Ordering::Relaxed))),
@@ -320,6 +332,13 @@ impl Gui {
         let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Answer(Response::from_parts(head, body))
+    }
+
+    /// The beginning of an answer that goes on.
+    async fn get_head(&self, path: &str, cookie: &str) -> Response<Body> {
+        let peer = Peer("192.0.2.7:50000".parse().unwrap());
+        let request = Request::get(path).header(COOKIE, cookie).header(HOST, "10.0.0.12:8443").extension(peer);
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     async fn get(&self, path: &str, cookie: &str) -> Answer {
@@ -898,6 +917,7 @@ async fn high_availability_says_what_operators_match_on() {
     all_well.says("Heartbeat Connection status: Connected VIP 10.0.0.12 held by primary-node");
     all_well.says("Active Server Active primary-node public address (10.0.0.5) Cluster address 10.0.0.5:7441");
     all_well.says("Standby Server Standby secondary-node public address (10.0.0.10)");
+    all_well.says("Physical Memory 25 % of 8.0 GB Disk Space 30 % of 100.0 GB Current Version 0.1.0");
     all_well.says("Last applied 2/53CDB6 Replication in sync; lag: write 1 ms, flush 2 ms, replay 3 ms");
     all_well.says("secondary-node is in sync and safe to promote.");
 

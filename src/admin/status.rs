@@ -2,6 +2,7 @@
 //! JSON that users rely on; fields that only the table needs are skipped there.
 
 use crate::license::Millis;
+use crate::telemetry::Resources;
 use serde::{Serialize, Serializer};
 
 /// The cluster as this node sees it.
@@ -104,6 +105,9 @@ pub struct NodeStatus {
     /// Since when this node replicates to it without a break.
     #[serde(skip)]
     pub connected_since: Option<Millis>,
+    /// Of its machine; none where not known.
+    #[serde(skip)]
+    pub resources: Option<Resources>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -189,6 +193,7 @@ mod tests {
                 flush_lag_ms: None,
                 replay_lag_ms: Some(0),
                 connected_since: Some(Millis(5)),
+                resources: None,
             }],
             daemons: vec![Daemon { name: "raft".into(), active: true, enabled: true }],
             changing_since: Some(Millis(7)),

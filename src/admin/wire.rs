@@ -149,6 +149,8 @@ impl From<proto::Node> for NodeStatus {
             flush_lag_ms: n.flush_lag_ms,
             replay_lag_ms: n.replay_lag_ms,
             connected_since: ms_some(n.connected_since_ms),
+            // The pages alone show them, and these are on the node that knows.
+            resources: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
-/// Sent by the live refresh of an open page, which must not keep a session alive.
+/// Sent by the live refresh of an open page, which must not keep a session alive; nor may its stream of events.
 const LIVE: HeaderName = HeaderName::from_static("x-live");
 
 /// Answers 503 in place of every page while this node does not serve and is not retired.
@@ -30,7 +30,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
 
 /// Lets only people with a session through, and those who must change their password only to that page.
 pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let touch = !request.headers().contains_key(LIVE);
+    let touch = !request.headers().contains_key(LIVE) && request.uri().path() != "/live";
     let Some(viewer) = viewer(&app, request.headers(), touch) else {
         return sign_in_first(&request);
     };

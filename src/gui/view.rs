@@ -7,7 +7,7 @@ pub use super::viewer::Viewer;
 use crate::license::{Severity, State};
 use crate::pki::random;
 use crate::web::assets::Assets;
-pub use crate::web::view::{Badge, MaybeTime, Shell, Time, Tone, counted, page, problem, see_other};
+pub use crate::web::view::{Badge, MaybeTime, Shell, Time, Tone, counted, page, portion, problem, see_other, size};
 use axum::response::Response;
 use http::{StatusCode, Uri};
 

@@ -1,6 +1,7 @@
 //! Long lists, a page at a time: what is asked for and what is shown of it.
 
 use super::form::query;
+use crate::listing::{Column, Listed, Needle, Order, Window};
 use http::Uri;
 use url::form_urlencoded;
 
@@ -44,9 +45,26 @@ impl Asked {
         self.needle.is_empty() || texts.into_iter().any(|t| t.to_lowercase().contains(&self.needle))
     }
 
-    /// Whether anything is searched for.
-    pub fn searching(&self) -> bool {
-        !self.needle.is_empty()
+    /// What is searched for, for the lists that the node keeps.
+    pub fn sought(&self) -> Needle {
+        Needle::new(&self.search)
+    }
+
+    /// The order that is asked for; `otherwise` where that is none of these columns.
+    pub fn order<C: Column>(&self, otherwise: Order<C>) -> Order<C> {
+        Order::parse(&self.sort).unwrap_or(otherwise)
+    }
+
+    /// The asked page of what `find` finds, or the last one there is.
+    pub fn found<T, R>(&self, find: impl Fn(Window) -> Listed<T>, row: impl Fn(T) -> R) -> List<R> {
+        let at = |page: usize| find(Window { offset: (page - 1).saturating_mul(ROWS), limit: ROWS });
+        let (mut page, mut found) = (self.page, at(self.page));
+        let pages = found.total.div_ceil(ROWS).max(1);
+        if page > pages {
+            page = pages;
+            found = at(page);
+        }
+        self.list(found.rows.into_iter().map(row).collect(), found.total, page, pages)
     }
 
     /// Takes the asked page of `items`, or the last one there is; only its items become rows.
@@ -58,7 +76,10 @@ impl Asked {
             page = pages;
             (kept, _) = window(items(), page);
         }
-        let rows = kept.into_iter().map(row).collect();
+        self.list(kept.into_iter().map(row).collect(), total, page, pages)
+    }
+
+    fn list<R>(&self, rows: Vec<R>, total: usize, page: usize, pages: usize) -> List<R> {
         let (path, search, sort, va) = (self.path.clone(), self.search.clone(), self.sort.clone(), self.va.clone());
         List { rows, total, page, pages, path, search, sort, va }
     }
@@ -192,6 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn a_kept_list_is_cut_in_the_same_way() {
+        let find = |uri: &str, n: usize| {
+            let found = |window: Window| {
+                let rows = (0..n).skip(window.offset).take(window.limit).collect();
+                Listed { rows, total: n }
+            };
+            Asked::read(&uri.parse().unwrap()).found(found, |row| row)
+        };
+        for (uri, n) in [("/x", 0), ("/x?page=2&q=a", 120), ("/x?page=18446744073709551615&sort=-name", 51)] {
+            let (kept, looked_at) = (find(uri, n), list(uri, n));
+            assert_eq!(
+                (kept.summary(), kept.next(), kept.rows),
+                (looked_at.summary(), looked_at.next(), looked_at.rows)
+            );
+        }
+    }
+
+    #[test]
     fn a_column_sorts_one_way_and_then_the_other() {
         let all = list("/x?sort=name&va=7&page=2", 120);
         assert_eq!((all.sorted("name"), all.sorted("kind")), ("ascending", ""));
@@ -203,7 +242,8 @@ mod tests {
     #[test]
     fn search_ignores_case() {
         let asked = Asked::read(&"/x?q=%20GRÖSSE%20".parse().unwrap());
-        assert!(asked.searching() && asked.matches(["none", "die größe", "grösse"]));
+        assert!(asked.matches(["none", "die größe", "grösse"]));
+        assert!(asked.sought().is_in(["die größe"]) && !asked.sought().is_in(["grosse"]));
         assert!(!asked.matches(["grosse"]));
     }
 }

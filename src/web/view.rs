@@ -110,6 +110,24 @@ pub fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
+/// `3.2 GB`, as people read sizes.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// `12 % of 24.0 GB`.
+pub fn portion(part: u64, whole: u64) -> String {
+    let percent = part.saturating_mul(100).checked_div(whole).unwrap_or(0);
+    format!("{percent} % of {}", size(whole))
+}
+
 /// A rendered page.
 pub fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
@@ -142,6 +160,13 @@ pub fn problem(status: StatusCode, title: &str, text: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_by_people() {
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_500), "1.5 KB");
+        assert_eq!(size(24_000_000_000), "24.0 GB");
+    }
 
     #[test]
     fn times_are_read_by_people_and_programs() {

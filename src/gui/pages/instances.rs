@@ -7,6 +7,7 @@ use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Posted, called, failed, finish};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
 use crate::license::{Action, AlertKind, Event, Instance, InstanceId, Place, State, VirtualAccountId};
+use crate::listing::{InstanceColumn, InstanceSearch, Listed, Order, Within};
 use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use crate::web::form::{Form, query};
@@ -79,15 +80,6 @@ fn failure(kind: AlertKind) -> Badge {
     }
 }
 
-fn matches(state: &State, asked: &Asked, i: &Instance) -> bool {
-    if !asked.searching() {
-        return true;
-    }
-    let account = || state.virtual_account(i.va).and_then(|v| state.account(v.account)).map_or("", |a| &a.name);
-    let texts = [i.host_name.as_deref().unwrap_or_default(), &i.udi.sn, &i.udi.pid, &i.product_type];
-    asked.matches(texts) || asked.matches([account()])
-}
-
 #[derive(Template)]
 #[template(path = "instances.html")]
 struct InstancesPage {
@@ -98,17 +90,30 @@ struct InstancesPage {
 }
 
 async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
-    let state = app.state();
-    // A search may look at a million instances: not on a thread that serves.
+    // It looks at as many instances as there are: not on a thread that serves.
     let rendered = tokio::task::spawn_blocking(move || {
-        let asked = Asked::read(&uri);
+        let (asked, state) = (Asked::read(&uri), app.state());
         let (vas, only) = inventory::filter(&state, &viewer, &uri);
         let seen: Vec<VirtualAccountId> = match only {
             Some(va) => vec![va],
             None => viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect(),
         };
-        let instances = || seen.iter().flat_map(|va| state.instances_of(*va, None));
-        let list = asked.page(|| instances().filter(|i| matches(&state, &asked, i)), |i| InstanceRow::of(&state, i));
+        let whole = only.is_none() && viewer.whole_server();
+        let wanted = |window| InstanceSearch {
+            within: if whole { Within::Server } else { Within::VirtualAccounts(&seen) },
+            search: asked.sought(),
+            product_type: None,
+            in_compliance: None,
+            order: asked.order(Order::ascending(InstanceColumn::Registered)),
+            after: None,
+            window,
+        };
+        let find = |window| {
+            let (state, found) = app.context.lists.instances(&wanted(window));
+            let row = |id: InstanceId| state.instance(id).map(|instance| InstanceRow::of(&state, instance));
+            Listed { rows: found.rows.into_iter().filter_map(row).collect(), total: found.total }
+        };
+        let list = asked.found(find, |row| row);
         let may_remove = seen.iter().any(|va| viewer.may(Action::ManageInstances, Place::VirtualAccount(*va), &state));
         let shell = Shell::new(&state, &viewer, HREF, "Product Instances").noting(&uri);
         page(StatusCode::OK, &InstancesPage { shell, vas, may_remove, list })

@@ -2,8 +2,7 @@
 
 use crate::gui::App;
 use crate::gui::aside::Aside;
-use crate::gui::host::size;
-use crate::gui::view::{Shell, Viewer, page};
+use crate::gui::view::{Shell, Viewer, page, size};
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
@@ -34,7 +33,7 @@ pub async fn show(State(app): State<Arc<App>>, Extension(viewer): Extension<View
     let state = app.state();
     let status = app.context.cluster.status().await;
     let rate = |rate: Option<u64>| rate.map_or_else(|| "\u{2013}".to_owned(), |bytes| format!("{}/s", size(bytes)));
-    let interfaces = app.host.load().interfaces.into_iter().map(|i| InterfaceRow {
+    let interfaces = app.context.host.load().interfaces.into_iter().map(|i| InterfaceRow {
         name: i.name,
         addresses: i.addresses,
         hardware: i.hardware,
