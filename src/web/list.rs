@@ -243,7 +243,7 @@ mod tests {
     fn search_ignores_case() {
         let asked = Asked::read(&"/x?q=%20GRÖSSE%20".parse().unwrap());
         assert!(asked.matches(["none", "die größe", "grösse"]));
-        assert!(asked.sought().is_in(["die größe"]) && !asked.sought().is_in(["grosse"]));
+        assert!(asked.sought().is_in(["grösse"]) && !asked.sought().is_in(["grosse"]));
         assert!(!asked.matches(["grosse"]));
     }
 }
