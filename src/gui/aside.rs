@@ -2,14 +2,14 @@
 
 use super::App;
 use super::pages::Headline;
-use super::view::{Badge, Time, Tone, Viewer, portion, severity};
+use super::view::{Badge, Time, Tone, Viewer, portion, severity, size};
 use crate::admin::{ClusterState, ClusterStatus};
 use crate::license::State;
 use crate::telemetry::Load;
 use askama::Template;
 use std::time::Duration;
 
-/// Alerts and people shown; the others are one click away.
+/// Interfaces, alerts and people shown; the others are one click away.
 const SHOWN: usize = 5;
 
 #[derive(Template)]
@@ -56,6 +56,10 @@ impl Aside {
 
     pub fn memory(&self) -> String {
         portion(self.load.resources.memory_used, self.load.resources.memory_total)
+    }
+
+    pub fn rate(&self, bytes: &u64) -> String {
+        format!("{}/s", size(*bytes))
     }
 
     pub fn disk(&self) -> String {
