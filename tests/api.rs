@@ -693,6 +693,9 @@ fn certificates_checks_and_news_are_had_by_rest() {
     let checks = api.get("/api/v1/doctor", &reader).ok();
     assert_eq!((&checks[0]["name"], &checks[0]["result"]), (&json!("kept totals"), &json!("passed")));
     api.get("/api/v1/doctor", &mine).problem(403);
+    let bundle = api.get("/api/v1/diagnostics", &server).ok();
+    assert_eq!((&bundle["checks"][0]["name"], &bundle["node"]), (&json!("kept totals"), &json!("primary-node")));
+    api.get("/api/v1/diagnostics", &reader).problem(403);
 
     // Who waits hears of the next event when it happens.
     let newest = |events: &Value| events.as_array().unwrap().last().unwrap()["number"].as_u64().unwrap();

@@ -3,8 +3,12 @@
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "gui/clock.rs"]
+mod clock;
 #[path = "gui/live.rs"]
 mod live;
+#[path = "gui/support.rs"]
+mod support;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use axum::Router;
@@ -56,14 +60,19 @@ const PAGES: [&str; 20] = [
 ];
 
 /// A ledger of one: applies at once.
-struct Alone(Mutex<Arc<State>>);
+struct Alone {
+    state: Mutex<Arc<State>>,
+    /// How far its clock is ahead, milliseconds.
+    ahead: AtomicU64,
+}
 
 impl Alone {
     fn carry_out(&self, id: u128, actor: &str, command: Command) -> Outcome {
-        let mut state = self.0.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let mut next = State::clone(&state);
         let request = licraft::license::Request { id, actor: actor.into(), command };
-        let outcome = next.apply(Stamp::at(NOW), &request, &mut BTreeSet::new());
+        let wall = NOW.plus(self.ahead.load(Ordering::Relaxed));
+        let outcome = next.apply(Stamp { wall, ..Stamp::at(NOW) }, &request, &mut BTreeSet::new());
         *state = Arc::new(next);
         outcome
     }
@@ -75,7 +84,7 @@ impl Ledger for Alone {
         Ok(self.carry_out(id, actor, command))
     }
     fn state(&self) -> Arc<State> {
-        self.0.lock().unwrap().clone()
+        self.state.lock().unwrap().clone()
     }
 }
 
@@ -278,7 +287,7 @@ impl Gui {
 
     /// On a node that serves, or on a retired one.
     fn on(retired: bool) -> Self {
-        let gui = Self::over(Arc::new(Alone(Mutex::default())), retired);
+        let gui = Self::over(Arc::new(Alone { state: Mutex::default(), ahead: AtomicU64::new(0) }), retired);
         gui.done(Command::Initialize { server_uid: "5eed".into(), administrator: user("admin", false) });
         let settings = Settings { vip: vec!["10.0.0.12".into()], ..Settings::default() };
         gui.done(Command::SetSettings { settings });

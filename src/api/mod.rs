@@ -192,6 +192,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(server::clock))
         .routes(routes!(server::accept_clock))
         .routes(routes!(server::doctor))
+        .routes(routes!(server::diagnostics))
         .routes(routes!(certificates::show))
         .routes(routes!(certificates::import, certificates::reset))
         .split_for_parts();

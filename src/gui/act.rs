@@ -68,6 +68,7 @@ done! {
     UserDeleted "user-deleted" "The user is deleted.",
     ClientRevoked "client-revoked" "The API client is revoked; its tokens hold no more.",
     SettingSet "setting-set" "The setting is set.",
+    ClockAccepted "clock-accepted" "The clock is accepted.",
     WorkBegun "work-begun" "The work has begun; this page shows how it goes.",
     SessionsEnded "sessions-ended" "All other sessions of yours have ended.",
 }

@@ -5,5 +5,5 @@ mod logs;
 mod metrics;
 
 pub use host::{Host, Interface, Load, Resources};
-pub use logs::{LogFormat, init as init_logs};
+pub use logs::{LogFormat, init as init_logs, recent as recent_logs};
 pub use metrics::{AnswerLabels, Metrics, PoolLabels, serve as serve_metrics};

@@ -491,6 +491,15 @@ fn events_alerts_sync_settings_doctor() {
 
     let report = table(&node, &["doctor"]);
     assert!(report.contains("passed   kept totals") && report.contains("2 of 2 replicas are equal"), "{report}");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("diagnostics.json");
+    let bundle = ["doctor", "--bundle", file.to_str().unwrap()];
+    assert_eq!(table(&node, &bundle), report);
+    let read: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(read["checks"][0]["name"], "kept totals");
+    // A file that is there is kept.
+    let said = stderr(&node.run(&bundle).code(1));
+    assert!(said.contains("cannot be written") && said.contains("name a new file"), "{said}");
 }
 
 #[test]

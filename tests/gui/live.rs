@@ -57,7 +57,7 @@ async fn the_events_end_with_the_session_and_with_the_service() {
 
     // Listening is no use of a session.
     gui.later.store(SESSION_TOUCH + 1, Ordering::Relaxed);
-    let touched = |gui: &Gui| gui.ledger.0.lock().unwrap().sessions_of("admin", NOW).map(|s| s.used).max();
+    let touched = |gui: &Gui| gui.ledger.state.lock().unwrap().sessions_of("admin", NOW).map(|s| s.used).max();
     let before = touched(&gui);
     let mut stream = Stream::open(&gui, &cookie, EVERY).await;
     gui.done(Command::CreateUser { user: user("ann", false) });

@@ -26,7 +26,7 @@ use super::App;
 pub use super::view::problem;
 use axum::Router;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/administration", get(administration::show))
         .route("/network", get(network::show))
         .route("/support", get(support::show).post(support::check))
+        .route("/support/bundle", post(support::bundle))
         .merge(accounts::routes())
         .merge(alerts::routes())
         .merge(api_toolkit::routes())
