@@ -680,7 +680,7 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
     let overview = gui.get("/", &cookie).await;
     overview.says("Compliance Out of Compliance 1 license is in use beyond what is purchased.");
     overview.says("Synchronization Failed");
-    overview.says("Insufficient Licenses TEST/TEST2/regid.base");
+    overview.says("TEST/TEST2/regid.base · raised");
     let time = r#"<time datetime="2026-11-23T02:13:20Z">2026-11-23 02:13 UTC</time>"#;
     assert!(overview.0.body().contains(time), "{}", overview.0.body());
 }

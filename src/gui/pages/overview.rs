@@ -12,8 +12,40 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use std::sync::Arc;
 
-/// Alerts shown here; the others are one click away.
-const SHOWN: usize = 10;
+/// Alerts shown here of one kind, and kinds; the others are one click away.
+const SHOWN: usize = 5;
+const KINDS: usize = 10;
+
+/// Alerts that one thing is to be done about.
+struct Todo {
+    severity: Badge,
+    title: &'static str,
+    action: String,
+    alerts: Vec<AlertRow>,
+    /// How many more of these there are.
+    more: usize,
+}
+
+impl Todo {
+    /// In the order of the first of each.
+    fn all(alerts: Vec<AlertRow>) -> Vec<Self> {
+        let mut todos: Vec<Self> = Vec::new();
+        for alert in alerts {
+            match todos.iter_mut().find(|todo| todo.title == alert.title && todo.action == alert.action) {
+                Some(todo) if todo.alerts.len() < SHOWN => todo.alerts.push(alert),
+                Some(todo) => todo.more += 1,
+                None => todos.push(Self {
+                    severity: alert.severity,
+                    title: alert.title,
+                    action: alert.action.clone(),
+                    alerts: vec![alert],
+                    more: 0,
+                }),
+            }
+        }
+        todos
+    }
+}
 
 struct Compliance {
     badge: Badge,
@@ -111,7 +143,8 @@ struct OverviewPage {
     instances: u64,
     server: String,
     version: String,
-    alerts: Vec<AlertRow>,
+    todos: Vec<Todo>,
+    /// How many alerts of further kinds there are.
     more: usize,
 }
 
@@ -122,7 +155,9 @@ pub async fn show(
 ) -> Response {
     let status = app.context.cluster.status().await;
     let state = app.state();
-    let alerts = by_urgency(&state, &viewer);
+    let alerts = by_urgency(&state, &viewer).into_iter().map(|alert| AlertRow::of(alert, &viewer, &state));
+    let mut todos = Todo::all(alerts.collect());
+    let further = todos.split_off(todos.len().min(KINDS));
     let accounts = viewer.accounts(&state);
     let instances = viewer.virtual_accounts(&state).iter().map(|(_, va)| va.instances).sum();
     let template = OverviewPage {
@@ -138,8 +173,8 @@ pub async fn show(
         instances,
         server: status.this_node,
         version: status.version,
-        more: alerts.len().saturating_sub(SHOWN),
-        alerts: alerts.into_iter().take(SHOWN).map(|alert| AlertRow::of(alert, &viewer, &state)).collect(),
+        more: further.iter().map(|todo| todo.alerts.len() + todo.more).sum(),
+        todos,
     };
     page(StatusCode::OK, &template)
 }
