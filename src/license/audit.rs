@@ -201,11 +201,12 @@ impl Settings {
                 ("min-password-bytes", s.min_password_bytes.to_string()),
                 ("licenses-expiring-days", s.licenses_expiring_days.to_string()),
                 ("proxy", s.proxy.clone()),
+                ("proxy-login", s.proxy_login.as_ref().map(|sealed| format!("{:?}", sealed.0)).unwrap_or_default()),
             ]
         };
         let changed = texts(self).into_iter().zip(texts(old)).filter(|(new, old)| new != old);
         let named = changed.map(|((name, value), _)| match name {
-            "vendor-root" => name.to_owned(),
+            "vendor-root" | "proxy-login" => name.to_owned(),
             _ => format!("{name}={value}"),
         });
         named.collect::<Vec<_>>().join(" ")

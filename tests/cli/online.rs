@@ -489,9 +489,20 @@ fn events_alerts_sync_settings_doctor() {
         node.run(&["settings", "set", key, value]).code(1);
     }
 
+    let dir = tempfile::tempdir().unwrap();
+    let login = dir.path().join("login");
+    std::fs::write(&login, "proxy user:secret word\n").unwrap();
+    let login = format!("@{}", login.display());
+    let said = table(&node, &["settings", "set", "proxy-login", &login]);
+    assert_eq!(said, "proxy-login is set now.\n");
+    assert_eq!(json(&node, &["settings", "get", "proxy-login"])[0]["value"], "set");
+    assert!(!table(&node, &["settings", "get"]).contains("secret word"));
+    let wrong = stderr(&node.run(&["settings", "set", "proxy-login", "secret word"]).code(1));
+    assert!(wrong.contains("it must be NAME:PASSWORD") && !wrong.contains("secret word"), "{wrong}");
+    assert_eq!(table(&node, &["settings", "set", "proxy-login", ""]), "proxy-login is empty now.\n");
+
     let report = table(&node, &["doctor"]);
     assert!(report.contains("passed   kept totals") && report.contains("2 of 2 replicas are equal"), "{report}");
-    let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("diagnostics.json");
     let bundle = ["doctor", "--bundle", file.to_str().unwrap()];
     assert_eq!(table(&node, &bundle), report);

@@ -367,7 +367,10 @@ impl Auditor {
             Command::DigestMark { .. } | Command::PassTime | Command::NoteEvent { .. } => {}
             Command::SetSettings { settings } => {
                 ensure((1..=365).contains(&settings.licenses_expiring_days), Reason::Invalid)?;
+                settings.proxy_login.iter().try_for_each(|login| self.openable(login))?;
                 self.lead = Some(settings.licenses_expiring_days);
+                self.sealed.remove(&SealedPlace::ProxyLogin);
+                self.sealed.extend(settings.proxy_login.iter().map(|login| (SealedPlace::ProxyLogin, login.clone())));
             }
             Command::AcceptClock { time } => {
                 ensure(self.ahead > 0, Reason::State)?;

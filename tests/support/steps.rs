@@ -227,6 +227,7 @@ impl Rig {
                 settings: Settings {
                     licenses_expiring_days: step.b as u64 % 40 * (step.a as u64 % 3),
                     central_url: name,
+                    proxy_login: step.b.is_multiple_of(3).then(|| Sealed(vec![1])),
                     ..Settings::default()
                 },
             },
@@ -309,6 +310,7 @@ impl Rig {
             }
             Command::CreateToken { sealed, .. } => seal(sealed),
             Command::EnrolTotp { seed, .. } => seal(seed),
+            Command::SetSettings { settings } => settings.proxy_login.iter_mut().for_each(seal),
             Command::WantServerCertificate { key, .. } => seal(key),
             Command::SetBrowserCertificate { certificate: Some(certificate) } => seal(&mut certificate.key),
             _ => {}

@@ -26,7 +26,7 @@ pub fn routes() -> Router<Arc<App>> {
 
 /// What belongs together, in the order of the page; settings that no group names are in the last one.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Central", &["central-url", "proxy", "vendor-root"]),
+    ("Central", &["central-url", "proxy", "proxy-login", "vendor-root"]),
     ("Names and addresses", &["host-common-name", "vip"]),
     ("Timing of the cluster", &["heartbeat-ms", "election-min-ms", "election-max-ms"]),
     ("People and licenses", &[]),
@@ -36,6 +36,8 @@ struct Row {
     setting: Setting,
     /// A text of many lines: a certificate.
     long: bool,
+    /// A password, which is not shown.
+    secret: bool,
     /// Set by other means.
     fixed: bool,
     /// What was typed and not taken, and why.
@@ -79,6 +81,7 @@ async fn page_of(app: &App, viewer: &Viewer, uri: &Uri, refused: Option<(String,
     let code = refused.as_ref().map_or(StatusCode::OK, |(.., error)| status(error));
     let row = |setting: Setting| Row {
         long: setting.key == "vendor-root",
+        secret: setting.key == "proxy-login",
         // Part of the cluster's life; the certificate's page changes the other one, with what that breaks.
         fixed: matches!(setting.key.as_str(), "vip" | "host-common-name"),
         refused: refused

@@ -135,7 +135,9 @@ pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     text("central address", &settings.central_url, MAX_TEXT)?;
     text("proxy", &settings.proxy, MAX_TEXT)?;
     if settings.proxy.contains('@') {
-        return Err(invalid("The proxy's URL must not hold a name or a password: it is shown and logged.".into()));
+        return Err(invalid(
+            "The proxy's URL must not hold a name or a password: it is shown and logged. Set `proxy-login`.".into(),
+        ));
     }
     if settings.vendor_root.len() > MAX_PEM {
         return Err(invalid(format!(
