@@ -17,6 +17,8 @@ mod steps;
 mod substitution;
 #[path = "license/time.rs"]
 mod time;
+#[path = "license/usage.rs"]
+mod usage;
 
 use licraft::license::*;
 use proptest::prelude::*;
@@ -39,6 +41,7 @@ fn random_commands_agree_with_the_model_on_every_replica() {
             rig.step(step).map_err(TestCaseError::fail)?;
         }
         rig.check_image().map_err(TestCaseError::fail)?;
+        rig.check_usage().map_err(TestCaseError::fail)?;
         rig.restore().map_err(TestCaseError::fail)?;
         for (kind, count) in rig.seen {
             *seen.borrow_mut().entry(kind).or_default() += count;
@@ -139,6 +142,7 @@ const MUST_MEET: &[&str] = &[
     "repeated",
     "revoked",
     "substitution",
+    "usage of several days",
 ];
 
 // ---- the story ----

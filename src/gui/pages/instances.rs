@@ -103,10 +103,8 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
     let rendered = tokio::task::spawn_blocking(move || {
         let asked = Asked::read(&uri);
         let (vas, only) = inventory::filter(&state, &viewer, &uri);
-        let seen: Vec<VirtualAccountId> = match only {
-            Some(va) => vec![va],
-            None => viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect(),
-        };
+        let all = || viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect();
+        let seen: Vec<VirtualAccountId> = only.unwrap_or_else(all);
         let instances = || seen.iter().flat_map(|va| state.instances_of(*va, None));
         let list = asked.page(|| instances().filter(|i| matches(&state, &asked, i)), |i| InstanceRow::of(&state, i));
         let may_remove = seen.iter().any(|va| viewer.may(Action::ManageInstances, Place::VirtualAccount(*va), &state));
