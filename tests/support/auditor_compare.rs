@@ -103,6 +103,7 @@ impl Auditor {
             same("short since", self.short_since.get(&key).copied(), pool.out_of_compliance_since.map(|m| m.0))?;
         }
         self.compare_usage(state)?;
+        self.compare_usage_over_time(state)?;
         for (id, token) in &self.tokens {
             same("token uses", token.uses, state.token(TokenId(*id)).unwrap().uses)?;
         }

@@ -42,12 +42,14 @@ impl Auditor {
 
     /// The days on which something changed.
     pub(super) fn compare_usage(&self, state: &State) -> Result<(), String> {
+        let pools = self.pools();
         for (va, (account, _)) in &self.vas {
             for license in self.licenses.iter().filter(|(_, l)| l.0 == *account).map(|(id, _)| *id) {
                 let mut days: Vec<u64> = self.seen.get(&(*va, license)).into_iter().flatten().map(|s| s.day).collect();
                 days.dedup();
-                // Those that are over, and the last one.
-                let too_many = days.len().saturating_sub(MAX_USAGE_DAYS + 1);
+                // Those that are over, and the last one of a pool that is there.
+                let kept = MAX_USAGE_DAYS + usize::from(pools.contains(&(*va, license)));
+                let too_many = days.len().saturating_sub(kept);
                 let days: Vec<_> =
                     days.into_iter().skip(too_many).filter_map(|day| self.day((*va, license), day)).collect();
                 same("usage", days, state.usage_days(VirtualAccountId(*va), LicenseId(license)))?;
@@ -57,13 +59,13 @@ impl Auditor {
     }
 
     /// All days of each account, those without a change too, its pools added up.
-    pub fn compare_usage_over_time(&self, state: &State) -> Result<(), String> {
+    pub(super) fn compare_usage_over_time(&self, state: &State) -> Result<(), String> {
         for account in self.accounts.keys() {
             let own: Vec<Key> = self.seen.keys().filter(|k| self.account_of(k.0) == *account).copied().collect();
             let first = own.iter().filter_map(|k| self.seen[k].first()).map(|s| s.day).min();
             let today = self.now / DAY;
-            // The last month, which may begin before anything was known.
-            let from = (today - 30).max(first.unwrap_or(today + 1));
+            // The last week, which may begin before anything was known.
+            let from = (today - 7).max(first.unwrap_or(today + 1));
             let total = |day| {
                 let pools: Vec<UsageDay> = own.iter().filter_map(|key| self.day(*key, day)).collect();
                 UsageTotal {
@@ -80,7 +82,7 @@ impl Auditor {
             let expected: Vec<_> = (from..=today).map(total).collect();
             let vas = state.virtual_accounts(AccountId(*account)).map(|va| va.id);
             let pools = vas.flat_map(|va| state.licenses_with_usage(va).into_iter().map(move |license| (va, license)));
-            same("usage over time", expected, state.usage(pools, today - 30..=today))?;
+            same("usage over time", expected, state.usage(pools, today - 7..=today))?;
         }
         Ok(())
     }

@@ -143,11 +143,6 @@ impl Rig {
         ensure(self.image.iter().eq(records.iter().map(|(k, r)| (k, r))), "the changed records are not the state")
     }
 
-    /// Usage over time as the auditor recounts it.
-    pub fn check_usage(&self) -> Result<(), String> {
-        self.auditor.compare_usage_over_time(&self.state)
-    }
-
     /// The replica goes on from a snapshot of the state.
     pub fn restore(&mut self) -> Result<(), String> {
         let mut records: Vec<_> = self.state.records().collect();

@@ -58,6 +58,8 @@ pub struct UsageChart {
     pub spans: [(u32, bool); 3],
     /// Oldest first. Where nothing is known there is none.
     pub bars: Vec<UsageBar>,
+    /// The first day of which something is known, if that is not before all that is shown.
+    pub known_since: Option<String>,
     pub width: u64,
     /// What was purchased, as a path.
     pub purchased: String,
@@ -91,6 +93,7 @@ impl UsageChart {
         let begin = (today + 1).saturating_sub(span_days);
         Some(Self {
             unit,
+            known_since: bars.first().filter(|bar| bar.x >= STEP).map(|bar| bar.from.clone()),
             spans: SPANS.map(|days| (days, days == span)),
             width: places * STEP,
             purchased: purchased(&bars, top),
@@ -162,7 +165,7 @@ fn round_up(number: u64) -> u64 {
 /// With at most four digits: thousands as `k`, and so on.
 fn short_number(number: u64) -> String {
     let units = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
-    let unit = units.into_iter().find(|(unit, _)| number >= 10_000 && number >= *unit && number % unit == 0);
+    let unit = units.into_iter().find(|(unit, _)| number >= 10_000 && number >= *unit && number.is_multiple_of(*unit));
     unit.map_or_else(|| number.to_string(), |(unit, letter)| format!("{}{letter}", number / unit))
 }
 
@@ -192,6 +195,7 @@ mod tests {
         let places: Vec<_> = chart.bars.iter().map(|bar| (bar.x, bar.y, bar.height)).collect();
         assert_eq!((places, chart.width), (vec![(291, 120, 80)], 300));
         assert_eq!((chart.purchased.as_str(), chart.scale), ("M290 0H300", ["10", "5", "0"].map(String::from)));
+        assert_eq!(chart.known_since.as_deref(), Some("2024-10-04"));
         assert_eq!(chart.dates, ["2024-09-05", "2024-09-20", "2024-10-04"]);
         assert!(
             chart.summary.contains("Since 2024-10-04 at most 4 in use; 10 purchased now; out of compliance in 0 days.")
@@ -213,6 +217,7 @@ mod tests {
         let days: Vec<_> = (19_636..=20_000).map(|n| day(n, 10, n % 10)).collect();
         let chart = UsageChart::of(&days, 365, TODAY).unwrap();
         assert_eq!((chart.unit, chart.bars.len(), chart.width), ("week", 53, 530));
+        assert_eq!(chart.known_since, None);
         // The oldest day is alone in the first one.
         assert_eq!((chart.bars[0].peak, chart.bars[1].peak, chart.bars[52].peak), (6, 9, 9));
         assert_eq!((chart.bars[1].from.as_str(), chart.bars[52].from.as_str()), ("2023-10-07", "2024-09-28"));
