@@ -68,11 +68,15 @@ struct Alone {
 
 impl Alone {
     fn carry_out(&self, id: u128, actor: &str, command: Command) -> Outcome {
+        self.carry_out_at(NOW, id, actor, command)
+    }
+
+    fn carry_out_at(&self, at: Millis, id: u128, actor: &str, command: Command) -> Outcome {
         let mut state = self.state.lock().unwrap();
         let mut next = State::clone(&state);
         let request = licraft::license::Request { id, actor: actor.into(), command };
-        let wall = NOW.plus(self.ahead.load(Ordering::Relaxed));
-        let outcome = next.apply(Stamp { wall, ..Stamp::at(NOW) }, &request, &mut BTreeSet::new());
+        let wall = at.plus(self.ahead.load(Ordering::Relaxed));
+        let outcome = next.apply(Stamp { wall, at }, &request, &mut BTreeSet::new());
         *state = Arc::new(next);
         outcome
     }
@@ -660,8 +664,8 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
     gui.fill("TEST");
     let cookie = gui.sign_in("admin", PASSWORD).await;
     let licenses = gui.get("/licenses", &cookie).await;
-    licenses.says("Billing Purchased In Use Substitution Balance Alerts");
-    licenses.says("TEST regid.base TEST / TEST2 – 0 34 0 -34 Insufficient Licenses");
+    licenses.says("Billing Purchased In Use Substitution Balance Usage Alerts");
+    licenses.says("TEST regid.base TEST / TEST2 – 0 34 0 -34 TEST2: 34 in use of 0, balance -34 Insufficient Licenses");
     licenses.says("Showing Page 1 of 1 (1 Record)");
     gui.get("/licenses?q=nothing", &cookie).await.says("Showing Page 1 of 1 (0 Records)");
 
@@ -763,6 +767,96 @@ async fn tokens_are_made_shown_and_revoked() {
     gui.get(&revoke, &cookie).await.says("Products that have registered with it stay registered.");
     assert_eq!(gui.submit(&revoke, &cookie, &[]).await.header(LOCATION), format!("{page}?done=token-revoked"));
     assert!(gui.ledger.state().token(kept.id).unwrap().revoked);
+}
+
+#[tokio::test]
+async fn usage_over_time_is_a_chart_and_a_table() {
+    let gui = Gui::new();
+    gui.fill("TEST");
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let state = gui.ledger.state();
+    let account = state.account_by_name("TEST").unwrap();
+    let license = state.licenses(account.id).next().unwrap().id;
+    let path = format!("/licenses/{license}");
+    let bars = |page: &Answer| page.0.body().matches("<g><title>").count();
+
+    let first = gui.get(&path, &cookie).await;
+    first.says("2026-11-23: at most 34 in use, 0 purchased, lowest balance -34, out of compliance");
+    first.says("Day (UTC) Purchased Most In Use Lowest Balance Compliance 2026-11-23 0 34 -34 Out of Compliance");
+    assert_eq!(bars(&first), 1);
+    assert!(first.0.body().contains(r##"<rect fill="url(#stripes)" x="291""##), "{}", first.0.body());
+
+    // Whoever sees another virtual account only sees that nothing was used there.
+    let virtual_accounts = vec![account.default_va];
+    let role = Role::VirtualAccountAdministrator;
+    let user = User { virtual_accounts, ..User::new("virtual".into(), role, weak_hash(PASSWORD), false) };
+    gui.done(Command::CreateUser { user });
+    let other = gui.sign_in("virtual", PASSWORD).await;
+    let theirs = gui.get(&path, &other).await;
+    theirs.says("Usage over time Nothing was purchased or used so far.");
+    assert!(!theirs.text().contains("TEST2"), "{}", theirs.text());
+
+    // What is purchased changes every day for more than a year.
+    let id = account.id;
+    for day in 1..=400_u64 {
+        let at = NOW.plus(day * Millis::DAY);
+        let term = Term { quantity: 30 + day % 9, start: NOW, end: None, billing: Billing::Prepaid };
+        let entitlement = Entitlement {
+            tag: "regid.base".into(),
+            name: "TEST".into(),
+            export_controlled: false,
+            terms: vec![term],
+            covered_by: vec![],
+        };
+        let (entitlements, response) = (vec![entitlement], [1; 32]);
+        let complete = Command::CompleteSync { account: id, seq: day, entitlements, response, signed: None };
+        for command in [complete, Command::BeginSync { account: id }] {
+            let outcome = gui.ledger.carry_out_at(at, 0, "test", command);
+            assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+        }
+    }
+    gui.later.store(400 * Millis::DAY, Ordering::Relaxed);
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    for (days, expected, says) in [
+        ("30", 30, "2027-12-28: at most 0 in use, 34 purchased"),
+        ("90", 90, "2027-12-28: at most 0 in use, 34 purchased"),
+        ("365", 53, "Week from 2027-12-22: at most 0 in use, 34 purchased"),
+    ] {
+        let page = gui.get(&format!("{path}?days={days}"), &cookie).await;
+        assert_eq!((bars(&page), page.status()), (expected, StatusCode::OK));
+        page.says(says);
+        let chosen = format!(r##"?days={days}#usage" aria-current="page">"##);
+        assert!(page.0.body().contains(&chosen), "{}", page.0.body());
+        assert!(page.0.body().len() < 60_000, "{} bytes for {days} days", page.0.body().len());
+    }
+    assert_eq!(bars(&gui.get(&format!("{path}?days=7"), &cookie).await), 30);
+    assert_eq!(gui.get("/licenses/999999", &cookie).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_overview_shows_the_compliance_of_each_account() {
+    let gui = Gui::new();
+    gui.fill("TEST");
+    gui.fill("OTHER");
+    for n in 0..12 {
+        let name = format!("empty {n:02}");
+        let (requested_by, smart_account) = ("admin".to_owned(), "Smart".to_owned());
+        let virtual_account = name.clone();
+        gui.done(Command::RequestAccount { name, requested_by, smart_account, virtual_account });
+    }
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let overview = gui.get("/", &cookie).await;
+    overview.says("Compliance by account OTHER 1 license short TEST 1 license short empty 00 No license is purchased");
+    overview.says("2 more accounts");
+    let account = gui.ledger.state().account_by_name("TEST").unwrap().id;
+    let href = format!("/licenses?va={account}");
+    assert!(overview.0.body().contains(&format!(r#"<a href="{href}">TEST</a>"#)), "{}", overview.0.body());
+    let narrowed = gui.get(&href, &cookie).await;
+    narrowed.says("TEST / TEST2");
+    narrowed.says("Showing Page 1 of 1 (1 Record)");
+    assert!(narrowed.0.body().contains(&format!(r#"<option value="{account}" selected>TEST (all)"#)));
+    gui.get("/licenses", &cookie).await.says("Showing Page 1 of 1 (2 Records)");
+    gui.get(&format!("/product-instances?va={account}"), &cookie).await.says("(2 Records)");
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ mod steps;
 mod substitution;
 #[path = "license/time.rs"]
 mod time;
+#[path = "license/usage.rs"]
+mod usage;
 
 use licraft::license::*;
 use proptest::prelude::*;
@@ -139,6 +141,7 @@ const MUST_MEET: &[&str] = &[
     "repeated",
     "revoked",
     "substitution",
+    "usage of several days",
 ];
 
 // ---- the story ----

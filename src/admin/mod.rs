@@ -26,5 +26,5 @@ pub use listen::{Aside, GROUP, Identify, Incoming, SocketFile, TlsSource, tls, u
 pub use service::{Parts, Service, serve};
 pub use status::{
     ClusterState, ClusterStatus, Daemon, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, Replication,
-    VipStatus, rfc3339,
+    VipStatus, date, rfc3339,
 };

@@ -153,6 +153,12 @@ pub fn rfc3339(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{} ms", at.0), |t| t.to_string())
 }
 
+/// The day (UTC) of a moment, as in RFC 3339.
+pub fn date(at: Millis) -> String {
+    let text = rfc3339(at);
+    text.split_once('T').map_or(text.clone(), |(day, _)| day.to_owned())
+}
+
 fn as_rfc3339<S: Serializer>(at: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*at))
 }

@@ -159,6 +159,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(accounts::virtual_accounts, accounts::create_virtual_account))
         .routes(routes!(accounts::rename_virtual_account, accounts::delete_virtual_account))
         .routes(routes!(licenses::show))
+        .routes(routes!(licenses::usage))
         .routes(routes!(licenses::transfer))
         .routes(routes!(licenses::label))
         .routes(routes!(instances::list))

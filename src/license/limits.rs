@@ -94,6 +94,9 @@ pub const MAX_REQUESTS: usize = 10_000;
 /// … and for how long: far beyond any client's retries.
 pub const REQUEST_MEMORY: u64 = Millis::DAY;
 
+/// Days of which the use of a pool is kept: more than a year, so that one compares with the year before.
+pub const MAX_USAGE_DAYS: usize = 400;
+
 /// Cleared alerts: months of a server that has an alert now and then.
 pub const MAX_PAST_ALERTS: u64 = 1_000;
 

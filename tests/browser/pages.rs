@@ -45,6 +45,9 @@ pub const PAGES: &[Page] = &[
     page("licenses", "/licenses"),
     page("licenses-searched", "/licenses?q=user"),
     page("licenses-not-found", "/licenses?q=nothing"),
+    // One that is short: the lab's account has the numbers 1 and 2, and its licenses those that follow.
+    page("license", "/licenses/4"),
+    page("license-year", "/licenses/4?days=365"),
     page("product-instances", "/product-instances"),
     page("alerts", "/alerts"),
     page("event-log", "/event-log"),

@@ -391,6 +391,26 @@ fn licenses_and_instances() {
         |va: &str| shown.as_array().unwrap().iter().find(|p| p["virtual_account"] == va).unwrap()["purchased"].clone();
     assert_eq!((of(default), of("Lab")), (6.into(), 4.into()));
 
+    // Of today, and at midnight of tomorrow too.
+    let day = |args: &[&str]| {
+        json(&node, &[&["license", "usage"], args].concat()).as_array().unwrap().last().unwrap().clone()
+    };
+    let all = day(&[]);
+    let counts =
+        |day: &Value| ["purchased", "in_use", "peak_in_use", "lowest_balance"].map(|key| day[key].as_i64().unwrap());
+    assert_eq!(counts(&all), [10, 13, 13, -7]);
+    assert_eq!((&all["status"], &all["out_of_compliance"]), (&"Out Of Compliance".into(), &1.into()));
+    assert!(all["date"].as_str().unwrap().starts_with("20") && all["date"].as_str().unwrap().len() == 10);
+    assert_eq!(counts(&day(&["ENH", "--va", "Lab", "--days", "400"])), [4, 0, 0, 4]);
+    let shown = table(&node, &["license", "usage", "UC Manager Enhanced"]);
+    let head: Vec<_> =
+        shown.lines().next().unwrap().split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+    let expected = ["DATE", "PURCHASED", "IN USE", "PEAK IN USE", "SUBSTITUTION", "LOWEST BALANCE", "STATUS"];
+    assert_eq!(head, expected, "{shown}");
+    assert!(table(&node, &["license", "usage", "ESS"]).starts_with("No days on which"));
+    assert!(stderr(&node.run(&["license", "usage", "NONE"]).code(1)).contains("there is no license `NONE`"));
+    node.run(&["license", "usage", "--days", "401"]).code(2);
+
     let list = json(&node, &["instance", "list"]);
     assert_eq!(list[0]["name"], "router-7");
     assert_eq!(list[1]["name"], "UDI_PID:PI-SOFTWARE;UDI_SN:SN2");

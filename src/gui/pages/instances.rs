@@ -94,11 +94,9 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
     let rendered = tokio::task::spawn_blocking(move || {
         let (asked, state) = (Asked::read(&uri), app.state());
         let (vas, only) = inventory::filter(&state, &viewer, &uri);
-        let seen: Vec<VirtualAccountId> = match only {
-            Some(va) => vec![va],
-            None => viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect(),
-        };
         let whole = only.is_none() && viewer.whole_server();
+        let all = || viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect();
+        let seen: Vec<VirtualAccountId> = only.unwrap_or_else(all);
         let wanted = |window| InstanceSearch {
             within: if whole { Within::Server } else { Within::VirtualAccounts(&seen) },
             search: asked.sought(),

@@ -1,13 +1,15 @@
 //! Licenses: what each virtual account has and uses of each, and everything about one.
 
+use super::drawing::Bar;
 use super::inventory;
+use super::usage::{self, UsageChart};
 use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Done, Entered, Posted, called, failed};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
 use crate::license::{Account, Action, Billing, License, LicenseId, Loan, Place, Pool, State, Term, VirtualAccount};
-use crate::proto::admin::TransferLicenseRequest;
 use crate::proto::admin::licenses_server::Licenses;
+use crate::proto::admin::{TransferLicenseRequest, UsageRequest};
 use crate::web::form::Form;
 use crate::web::list::{Asked, List};
 use askama::Template;
@@ -45,6 +47,7 @@ struct LicenseRow {
     in_use: u64,
     substitution: i64,
     balance: i64,
+    bar: Bar,
     alert: Option<Badge>,
     since: Option<Time>,
 }
@@ -71,6 +74,7 @@ impl LicenseRow {
             in_use: pool.in_use,
             substitution: pool.substitution,
             balance: pool.balance(),
+            bar: Bar::of(va, pool),
             alert: (pool.balance() < 0).then_some(Badge(Tone::Bad, INSUFFICIENT)),
             since: pool.out_of_compliance_since.map(Time),
         }
@@ -97,10 +101,10 @@ fn found<'a>(
     state: &'a State,
     viewer: &Viewer,
     asked: &Asked,
-    only: Option<crate::license::VirtualAccountId>,
+    only: Option<&[crate::license::VirtualAccountId]>,
 ) -> Vec<Found<'a>> {
     let mut all = Vec::new();
-    let vas = viewer.virtual_accounts(state).into_iter().filter(|(_, va)| only.is_none_or(|id| va.id == id));
+    let vas = viewer.virtual_accounts(state).into_iter().filter(|(_, va)| only.is_none_or(|ids| ids.contains(&va.id)));
     for (account, va) in vas {
         for pool in state.pools(va.id) {
             let Some(license) = state.license(pool.license) else { continue };
@@ -141,7 +145,7 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
     let state = app.state();
     let asked = Asked::read(&uri);
     let (vas, only) = inventory::filter(&state, &viewer, &uri);
-    let all = found(&state, &viewer, &asked, only);
+    let all = found(&state, &viewer, &asked, only.as_deref());
     let list = asked.page(|| all.iter(), LicenseRow::of);
     page(StatusCode::OK, &LicensesPage { shell: Shell::new(&state, &viewer, HREF, "Licenses").noting(&uri), vas, list })
 }
@@ -152,7 +156,7 @@ async fn csv(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: U
     let (asked, (_, only)) = (Asked::read(&uri), inventory::filter(&state, &viewer, &uri));
     let mut text =
         String::from("License,Tag,Account,Virtual Account,Billing,Purchased,In Use,Substitution,Balance,Alerts\r\n");
-    for row in found(&state, &viewer, &asked, only).iter().map(LicenseRow::of) {
+    for row in found(&state, &viewer, &asked, only.as_deref()).iter().map(LicenseRow::of) {
         let alert = row.alert.map_or("", |badge| badge.1);
         let billing = if row.billing == "\u{2013}" { "" } else { row.billing };
         let texts = [&row.name, &row.tag, &row.account, &row.virtual_account].map(|text| field(text));
@@ -217,7 +221,7 @@ struct LicensePage {
     account: String,
     export_controlled: bool,
     pools: Vec<LicenseRow>,
-    bars: Vec<super::drawing::Bar>,
+    chart: Option<UsageChart>,
     terms: Vec<TermRow>,
     loans: Vec<LoanRow>,
     users: Vec<(u64, String, String, u64)>,
@@ -237,10 +241,11 @@ async fn license(
 }
 
 async fn page_of(app: Arc<App>, viewer: Viewer, uri: Uri, id: u64, entered: Entered) -> Response {
+    let usage = usage_of(&app, &viewer, &uri, id).await;
     // It looks at all instances of its virtual accounts: not on a thread that serves.
     let rendered = tokio::task::spawn_blocking(move || {
         let state = app.state();
-        match LicensePage::of(&state, &viewer, &uri, id, entered) {
+        match usage.and_then(|chart| LicensePage::of(&state, &viewer, &uri, id, entered, chart)) {
             Ok(template) => page(template.entered.status(), &template),
             Err(error) => failed(&app, &viewer, error, HREF, HREF),
         }
@@ -248,14 +253,46 @@ async fn page_of(app: Arc<App>, viewer: Viewer, uri: Uri, id: u64, entered: Ente
     rendered.await.unwrap_or_else(|error| server_failed(&error))
 }
 
+/// A license with the virtual accounts of its account that this person sees, at least one.
+type Seen<'a> = (&'a License, &'a Account, Vec<(&'a Account, &'a VirtualAccount)>);
+
+fn seen<'a>(state: &'a State, viewer: &Viewer, id: u64) -> Result<Seen<'a>, AdminError> {
+    let missing = || AdminError::new(Kind::NotFound, "there is no such license here").hint("the page Licenses has all");
+    let license = state.license(LicenseId(id)).ok_or_else(missing)?;
+    let vas: Vec<_> =
+        viewer.virtual_accounts(state).into_iter().filter(|(account, _)| account.id == license.account).collect();
+    let Some((account, _)) = vas.first().copied() else { return Err(missing()) };
+    Ok((license, account, vas))
+}
+
+/// The chart of its usage over the days that the address asks for.
+async fn usage_of(app: &App, viewer: &Viewer, uri: &Uri, id: u64) -> Result<Option<UsageChart>, AdminError> {
+    let (asked, today) = {
+        let state = app.state();
+        let (_, account, vas) = seen(&state, viewer, id)?;
+        let asked = UsageRequest {
+            account: account.name.clone(),
+            virtual_accounts: vas.iter().map(|(_, va)| va.name.clone()).collect(),
+            license: format!("#{id}"),
+            days: usage::span(uri),
+        };
+        (asked, state.now())
+    };
+    let span = asked.days;
+    let usage = called(Licenses::usage(&app.context.service, viewer.look(asked)).await)?;
+    Ok(UsageChart::of(&usage.days, span, today))
+}
+
 impl LicensePage {
-    fn of(state: &State, viewer: &Viewer, uri: &Uri, id: u64, entered: Entered) -> Result<Self, AdminError> {
-        let missing =
-            || AdminError::new(Kind::NotFound, "there is no such license here").hint("the page Licenses has all");
-        let license = state.license(LicenseId(id)).ok_or_else(missing)?;
-        let vas: Vec<_> =
-            viewer.virtual_accounts(state).into_iter().filter(|(account, _)| account.id == license.account).collect();
-        let Some((account, _)) = vas.first().copied() else { return Err(missing()) };
+    fn of(
+        state: &State,
+        viewer: &Viewer,
+        uri: &Uri,
+        id: u64,
+        entered: Entered,
+        chart: Option<UsageChart>,
+    ) -> Result<Self, AdminError> {
+        let (license, account, vas) = seen(state, viewer, id)?;
         let pools: Vec<_> = vas
             .iter()
             .filter_map(|(account, va)| Some(Found { account, va, license, pool: state.pool(va.id, license.id)? }))
@@ -286,7 +323,7 @@ impl LicensePage {
             tag: license.tag.clone(),
             account: account.name.clone(),
             export_controlled: license.export_controlled,
-            bars: pools.iter().map(|f| super::drawing::Bar::of(f.va, f.pool)).collect(),
+            chart,
             terms: terms.collect(),
             loans: loans.collect(),
             users,

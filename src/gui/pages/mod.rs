@@ -17,6 +17,7 @@ mod settings;
 mod standby;
 mod support;
 mod synchronization;
+mod usage;
 mod users;
 
 pub use availability::Headline;

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Alerts shown here of one kind, and kinds; the others are one click away.
 const SHOWN: usize = 5;
 const KINDS: usize = 10;
+/// Accounts shown here, and the length of the bar of each.
+const SHARES: usize = 12;
+const SHARE: usize = 300;
 
 /// Alerts that one thing is to be done about.
 struct Todo {
@@ -67,6 +70,55 @@ impl Compliance {
                 badge: Badge(Tone::Bad, "Out of Compliance"),
                 sentence: format!("{} in use beyond what is purchased.", counted(n, "license is", "licenses are")),
             },
+        }
+    }
+}
+
+/// How many licenses of an account are covered, in the virtual accounts that this person sees.
+struct Share {
+    id: u64,
+    account: String,
+    covered: usize,
+    short: usize,
+    /// Lengths of the two parts of its bar, of [`SHARE`].
+    covered_length: usize,
+    short_length: usize,
+}
+
+impl Share {
+    /// Of each account, those that are short of most first.
+    fn all(state: &State, viewer: &Viewer) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (account, va) in viewer.virtual_accounts(state) {
+            if all.last().is_none_or(|last| last.id != account.id.0) {
+                all.push(Self::none(account));
+            }
+            let Some(share) = all.last_mut() else { continue };
+            for pool in state.pools(va.id) {
+                *(if pool.balance() < 0 { &mut share.short } else { &mut share.covered }) += 1;
+            }
+        }
+        for share in &mut all {
+            let total = (share.covered + share.short).max(1);
+            // However few are short, it is seen.
+            share.short_length = (share.short * SHARE).div_ceil(total);
+            share.covered_length = if share.covered > 0 { SHARE - share.short_length } else { 0 };
+        }
+        all.sort_by_key(|share| std::cmp::Reverse(share.short));
+        all
+    }
+
+    fn none(account: &Account) -> Self {
+        let (covered, short, covered_length, short_length) = Default::default();
+        Self { id: account.id.0, account: account.name.clone(), covered, short, covered_length, short_length }
+    }
+
+    fn sentence(&self) -> String {
+        match (self.covered, self.short) {
+            (0, 0) => "No license is purchased or in use".to_owned(),
+            (covered, 0) => format!("{} in compliance", counted(covered, "license", "licenses")),
+            (0, short) => format!("{} short", counted(short, "license", "licenses")),
+            (covered, short) => format!("{} in compliance, {short} short", counted(covered, "license", "licenses")),
         }
     }
 }
@@ -133,6 +185,8 @@ struct OverviewPage {
     shell: Shell,
     compliance: Compliance,
     expiry: Option<Expiry>,
+    shares: Vec<Share>,
+    more_shares: usize,
     /// None for somebody who administers no whole account.
     synchronization: Option<Synchronization>,
     cluster: Headline,
@@ -160,10 +214,15 @@ pub async fn show(
     let further = todos.split_off(todos.len().min(KINDS));
     let accounts = viewer.accounts(&state);
     let instances = viewer.virtual_accounts(&state).iter().map(|(_, va)| va.instances).sum();
+    let mut shares = Share::all(&state, &viewer);
+    let more_shares = shares.len().saturating_sub(SHARES);
+    shares.truncate(SHARES);
     let template = OverviewPage {
         shell: Shell::new(&state, &viewer, "/", "Overview").noting(&uri),
         compliance: Compliance::of(&state, &viewer, instances),
         expiry: Expiry::next(&state, &viewer),
+        shares,
+        more_shares,
         synchronization: (viewer.whole_server() || !accounts.is_empty()).then(|| Synchronization::of(&accounts)),
         cluster: Headline::of(&status),
         clustered: clustered(&state),

@@ -123,7 +123,7 @@ impl Apply<'_> {
         self.changes.insert(RecordKey::VirtualAccount(id));
     }
 
-    /// Removes a virtual account without instances, with its tokens and pools.
+    /// Removes a virtual account without instances, with its tokens, pools and their history.
     pub fn drop_virtual_account(&mut self, id: VirtualAccountId) {
         let pools: Vec<_> = self.state.pools(id).map(|p| p.license).collect();
         for license in pools {
@@ -133,6 +133,10 @@ impl Apply<'_> {
         let tokens: Vec<_> = self.state.tokens(id).map(|t| t.id).collect();
         for token in tokens {
             self.drop_token(token);
+        }
+        for license in self.state.licenses_with_usage(id) {
+            self.state.usage.remove(&(id, license));
+            self.changes.insert(RecordKey::Usage(id, license));
         }
         self.drop_scope(&[], &[id]);
         if let Some(va) = self.state.virtual_accounts.remove(&id) {

@@ -7,6 +7,7 @@ mod person;
 mod product;
 mod server;
 mod synchronization;
+mod usage;
 
 pub use account::*;
 pub use alert::*;
@@ -15,6 +16,7 @@ pub use person::*;
 pub use product::*;
 pub use server::*;
 pub use synchronization::*;
+pub use usage::*;
 
 use super::ids::*;
 use super::{
@@ -69,6 +71,7 @@ pub enum RecordKey {
     BrowserCertificate,
     Sealing,
     AdminIdentity(String),
+    Usage(VirtualAccountId, LicenseId),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -102,6 +105,7 @@ pub enum Record {
     BrowserCertificate(BrowserCertificate),
     Sealing(Sealing),
     AdminIdentity(AdminIdentity),
+    Usage(UsageHistory),
 }
 
 impl Record {
@@ -135,6 +139,7 @@ impl Record {
             Self::BrowserCertificate(_) => RecordKey::BrowserCertificate,
             Self::Sealing(_) => RecordKey::Sealing,
             Self::AdminIdentity(r) => RecordKey::AdminIdentity(r.name.clone()),
+            Self::Usage(r) => RecordKey::Usage(r.va, r.license),
         }
     }
 }
