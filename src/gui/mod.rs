@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use sessions::Sessions;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use tickets::Tickets;
 
 /// What the pages need from the node around them.
@@ -65,8 +66,8 @@ struct App {
     door: Door,
     tickets: Tickets,
     host: Host,
-    /// What became of the last work on the cluster that was begun from the pages.
-    work: Mutex<Option<String>>,
+    /// What became of the last work on the cluster that was begun from the pages, and when that was known.
+    work: Mutex<Option<(Instant, String)>>,
 }
 
 impl App {

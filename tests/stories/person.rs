@@ -4,6 +4,7 @@ use super::driver::{Browser, View, pictures};
 use super::scene::Scene;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What the first administrator chooses in place of the generated password.
 pub const PASSWORD: &str = "four unrelated words";
@@ -88,9 +89,12 @@ impl Person {
         self.until_at("/");
     }
 
-    /// Goes to a page by the navigation: the workspace, then the page, then its tab.
+    /// Goes to a page by the navigation: the workspace, then the page, then its tab. Each is marked as the current one then.
     pub fn goes_to(&self, way: &[&str]) {
-        way.iter().for_each(|text| self.click_on(&format!("//nav//a[{}]", reads(text))));
+        for text in way {
+            self.click_on(&format!("//nav//a[{}]", reads(text)));
+            self.with(&format!("//nav//a[@aria-current and {}]", reads(text)), async |_| Ok(()));
+        }
     }
 
     /// Follows a link beyond the navigation.
@@ -152,17 +156,18 @@ impl Person {
 
     /// A station of the story: a picture of it, and nothing went wrong in the browser until here.
     pub fn station(&self, name: &str) {
-        self.picture(&pictures().join(format!("{}-{name}.png", self.story)));
-        let log = self.log();
-        assert!(log.is_empty(), "{}-{name}: {log:#?}", self.story);
+        self.keeps(name, |_| false);
     }
 
     /// As [`Self::station`] after an outage: requests that found nobody are what a browser logs then.
     pub fn station_after_outage(&self, name: &str) {
+        self.keeps(name, |line| line.contains("net::ERR_") || line.contains("responded with a status of 503"));
+    }
+
+    fn keeps(&self, name: &str, expected: impl Fn(&str) -> bool) {
         self.picture(&pictures().join(format!("{}-{name}.png", self.story)));
-        let lost = |line: &&String| line.contains("net::ERR_") || line.contains("responded with a status of 503");
-        let log = self.log();
-        let log: Vec<_> = log.iter().filter(|line| !lost(line)).collect();
+        let mut log = self.log();
+        log.retain(|line| !expected(line));
         assert!(log.is_empty(), "{}-{name}: {log:#?}", self.story);
     }
 
@@ -189,10 +194,14 @@ impl Person {
 
 impl Drop for Person {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let tell = || {
             eprintln!("{}: the page at {} says: {}", self.story, self.path(), self.text());
             let page = self.path().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
             self.picture(&pictures().join(format!("{}-failed{page}.png", self.story)));
+        };
+        if std::thread::panicking() {
+            // Of a browser that does not answer there is nothing to tell.
+            let _ = catch_unwind(AssertUnwindSafe(tell));
         }
     }
 }

@@ -22,6 +22,7 @@ fn the_pages_after_teardown_of_the_standby_and_then_of_the_active_node() {
     assert!(said.contains("HA cluster has been destroyed. SSM is now in stand-alone mode."), "{said}");
     person.sees_cluster(&["Normal The status", "held by primary-node", "Active Server Active primary-node"]);
     until("a cluster without the standby", || !person.text().contains("Standby Server"));
+    person.until_says("Connection status: No standby");
     person.station("01-active-alone");
 
     // The retired node shows what it knew, and changes nothing.
