@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[allow(dead_code, reason = "the stories use more of it")]
 #[path = "browser/driver.rs"]
 mod driver;
 #[path = "browser/lab.rs"]
 mod lab;
 #[path = "browser/pages.rs"]
 mod pages;
+#[path = "support/wait.rs"]
+mod wait;
 
 #[path = "browser/failover.rs"]
 mod failover;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // A test that panics has failed, as it should.
 
+#[allow(dead_code, reason = "the stories use more of it")]
 #[path = "network/cluster.rs"]
 mod cluster;
 #[allow(dead_code, reason = "the store's tests use more of it")]

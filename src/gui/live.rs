@@ -37,7 +37,8 @@ struct Picture {
     nodes: Vec<(NodeRole, NodeState)>,
     failed: usize,
     changing_since: Option<Millis>,
-    work: Option<String>,
+    /// When the last work was known to be done.
+    work: Option<Instant>,
 }
 
 impl Picture {
@@ -51,7 +52,7 @@ impl Picture {
             nodes: status.nodes.iter().map(|node| (node.role, node.state)).collect(),
             failed: status.failed_actions.len(),
             changing_since: status.changing_since,
-            work: app.work.lock().clone(),
+            work: app.work.lock().as_ref().map(|(at, _)| *at),
         }
     }
 }

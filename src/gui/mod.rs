@@ -30,6 +30,7 @@ use axum::routing::{get, post};
 use parking_lot::Mutex;
 use sessions::Sessions;
 use std::sync::Arc;
+use std::time::Instant;
 use tickets::Tickets;
 use tokio::sync::Semaphore;
 
@@ -69,8 +70,8 @@ struct App {
     tickets: Tickets,
     /// Places for pages that are told of news.
     streams: Arc<Semaphore>,
-    /// What became of the last work on the cluster that was begun from the pages.
-    work: Mutex<Option<String>>,
+    /// What became of the last work on the cluster that was begun from the pages, and when that was known.
+    work: Mutex<Option<(Instant, String)>>,
 }
 
 impl App {

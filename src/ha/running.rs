@@ -403,7 +403,7 @@ async fn follow_role(
             let command = Command::Resume { node_id: replica.options().node_id, term, cause };
             tokio::spawn(record(replica.clone(), command, term, stop.clone()));
         }
-        before = role.leader.or(before);
+        before = active_node(&replica, serving, role.leader).or(before);
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = stop.cancelled() => {}
@@ -425,6 +425,13 @@ async fn record(replica: Arc<Replica>, command: Command, term: u64, stop: Cancel
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// The data node that is active. One that leads is that only once it serves, and a witness never.
+fn active_node(replica: &Replica, serving: bool, leader: Option<u64>) -> Option<u64> {
+    let (leader, me) = (leader?, replica.options().node_id);
+    let witness = || replica.membership().members().get(&leader).is_some_and(|info| info.witness);
+    (if leader == me { serving } else { !witness() }).then_some(leader)
 }
 
 /// Why this node is active now, as far as it saw it happen.

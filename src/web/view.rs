@@ -16,15 +16,18 @@ pub struct Time(pub Millis);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let iso = rfc3339(self.0);
-        match iso.split_once('T') {
-            Some((day, time)) => {
-                let minute = time.get(..5).unwrap_or(time);
-                write!(f, r#"<time datetime="{iso}">{day} {minute} UTC</time>"#)
-            }
-            // Beyond the calendar: a bare number.
-            None => f.write_str(&iso),
-        }
+        let (iso, minute) = (rfc3339(self.0), minute(self.0));
+        // Beyond the calendar they are the same bare number.
+        if iso == minute { f.write_str(&iso) } else { write!(f, r#"<time datetime="{iso}">{minute}</time>"#) }
+    }
+}
+
+/// A moment in UTC as people read it.
+pub fn minute(at: Millis) -> String {
+    let iso = rfc3339(at);
+    match iso.split_once('T') {
+        Some((day, time)) => format!("{day} {} UTC", time.get(..5).unwrap_or(time)),
+        None => iso,
     }
 }
 

@@ -1,12 +1,17 @@
 //! Chromium without a window, driven over WebDriver, with a profile of its own that trusts the cluster's CA.
 
-use super::lab::{Lab, gone, until};
+use super::wait::{gone, until};
+use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::wd::{Capabilities, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -24,6 +29,46 @@ const ARGUMENTS: [&str; 9] = [
     "--disable-gpu",
     "--hide-scrollbars",
 ];
+
+/// Programs that the tests need, each with its Debian package.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("certutil", "libnss3-tools"),
+    ("setpriv", "util-linux"),
+];
+
+/// Whether all programs are there; if not, it says so loudly.
+pub fn there() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let there = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
+    for (program, package) in PROGRAMS {
+        if !there(program) {
+            let ci = std::env::var_os("CI").is_some();
+            assert!(!ci, "{program} is missing (Debian: {package}): nothing was tested");
+            eprintln!("NOT TESTED: {program} is missing (Debian: {package})");
+            return false;
+        }
+    }
+    true
+}
+
+/// Where the pictures are kept.
+pub fn pictures() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_licraft")).ancestors().nth(2).unwrap();
+    target.join("browser")
+}
+
+/// A system whose pages are opened.
+pub trait Site {
+    /// The file of the certificate authority that the pages are trusted by.
+    fn authority(&self) -> PathBuf;
+
+    /// The network namespace of the host that the browsers run on; none for this one.
+    fn space(&self) -> Option<String> {
+        None
+    }
+}
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,20 +89,30 @@ pub struct Driver {
     process: Child,
     url: String,
     home: tempfile::TempDir,
+    space: Option<String>,
 }
 
 impl Driver {
-    /// Starts the driver, for browsers that trust the certificates of `lab`.
-    pub fn new(lab: &Lab) -> Self {
+    /// Starts the driver, for browsers that trust the certificates of `site`.
+    pub fn new(site: &impl Site) -> Self {
         let home = tempfile::Builder::new().prefix("licraft-chromium-").tempdir().unwrap();
         // Chromium reads whom its user trusts from there.
         let trusted = home.path().join(".pki/nssdb");
         std::fs::create_dir_all(&trusted).unwrap();
         let database = format!("sql:{}", trusted.display());
         certutil(&["-N", "--empty-password", "-d", &database]);
-        certutil(&["-A", "-n", "cluster", "-t", "C,,", "-d", &database, "-i", &lab.ca().display().to_string()]);
+        certutil(&["-A", "-n", "cluster", "-t", "C,,", "-d", &database, "-i", &site.authority().display().to_string()]);
+        let space = site.space();
+        let mut command = match &space {
+            None => Command::new("setpriv"),
+            Some(space) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", space, "setpriv"]);
+                command
+            }
+        };
         // It ends with this test, also when that is killed.
-        let mut process = Command::new("setpriv")
+        let mut process = command
             .args(["--pdeathsig", "KILL", "chromedriver", "--port=0"])
             .env("HOME", home.path())
             .stdin(Stdio::null())
@@ -71,12 +126,16 @@ impl Driver {
             Some(port.trim_end_matches('.').to_owned())
         });
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url: format!("http://127.0.0.1:{}", said.expect("chromedriver names its port")), home }
+        Self { process, url: format!("http://127.0.0.1:{}", said.expect("chromedriver names its port")), home, space }
     }
 
     /// Another browser: a person at another machine.
     pub fn browser(&self) -> Browser {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // Its threads talk to the driver, on the loopback of the driver's host.
+        let space = self.space.clone();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).on_thread_start(move || space.iter().for_each(|space| enter(space)));
+        let runtime = runtime.enable_all().build().unwrap();
         let profile = tempfile::TempDir::new_in(self.home.path()).unwrap().keep();
         let mut arguments = ARGUMENTS.map(str::to_owned).to_vec();
         arguments.push(format!("--user-data-dir={}", profile.display()));
@@ -103,6 +162,12 @@ impl Drop for Driver {
         let _ = self.process.wait();
         let _ = gone(self.home.path());
     }
+}
+
+/// Moves this thread to another host.
+fn enter(space: &str) {
+    let host = File::open(Path::new("/run/netns").join(space)).unwrap();
+    move_into_link_name_space(host.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
 }
 
 fn certutil(args: &[&str]) {
@@ -199,6 +264,21 @@ impl Browser {
     pub fn value(&self, css: &str) -> String {
         let value = async { self.client.find(Locator::Css(css)).await?.prop("value").await };
         self.runtime.block_on(value).unwrap().unwrap_or_default()
+    }
+
+    /// Does something with the first element at an XPath, once there is one. A page that refreshes itself may put another
+    /// one in its place at any moment: then with that.
+    pub fn with<T>(&self, path: &str, act: impl AsyncFn(Element) -> Result<T, CmdError>) -> T {
+        let mut result = None;
+        until(path, || {
+            match self.runtime.block_on(async { act(self.client.find(Locator::XPath(path)).await?).await }) {
+                Ok(value) => result = Some(value),
+                Err(error) if error.is_no_such_element() || error.is_stale_element_reference() => {}
+                Err(error) => panic!("{path}: {error}"),
+            }
+            result.is_some()
+        });
+        result.unwrap()
     }
 
     /// What the first frame of the page shows.

@@ -1,12 +1,13 @@
 //! The system whose pages are opened: the demo's real processes, on ports of a test's own.
 
+use super::driver::{self, Site};
+pub use super::wait::{gone, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 const LICRAFT: &str = env!("CARGO_BIN_EXE_licraft");
 pub const PRIMARY: &str = "primary-node";
@@ -18,16 +19,6 @@ const VIP: &str = "127.0.0.12";
 pub const ACCOUNT: &str = "TEST";
 /// The password of the first administrator once it is changed, and of every other user of these tests.
 pub const PASSWORD: &str = "four unrelated words";
-/// All that a test waits for comes within this, also on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Programs that the tests need, each with its Debian package.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("chromium", "chromium"),
-    ("chromedriver", "chromium-driver"),
-    ("certutil", "libnss3-tools"),
-    ("setpriv", "util-linux"),
-];
 
 /// Two cores are enough for one cluster and one browser at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -60,17 +51,8 @@ fn demo(dir: &tempfile::TempDir) -> Child {
 impl Lab {
     /// Builds the system. None, with a loud word, where a program is missing that the tests need.
     pub fn new() -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let there = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).exists());
-        for (program, package) in PROGRAMS {
-            if !there(program) {
-                assert!(
-                    std::env::var_os("CI").is_none(),
-                    "{program} is missing (Debian: {package}): nothing was tested"
-                );
-                eprintln!("NOT TESTED: {program} is missing (Debian: {package})");
-                return None;
-            }
+        if !driver::there() {
+            return None;
         }
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("licraft-browser-").tempdir().unwrap();
@@ -97,7 +79,7 @@ impl Lab {
         std::fs::read_to_string(self.dir.path().join("demo.log")).unwrap_or_default()
     }
 
-    /// The cluster CA's certificate, which the pages are trusted by.
+    /// The cluster CA's certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder().join("ca.pem")
     }
@@ -190,6 +172,12 @@ impl Lab {
     }
 }
 
+impl Site for Lab {
+    fn authority(&self) -> PathBuf {
+        self.ca()
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -207,28 +195,4 @@ fn said(args: &[&str], output: Output) -> String {
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{args:?}: {}\n{said}{errors}", output.status);
     said.into_owned()
-}
-
-/// Waits until `is`.
-#[track_caller]
-pub fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is() {
-        assert!(Instant::now() < deadline, "{what} did not come within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Waits until no process names the folder in its command line any more, so that it can be removed.
-pub fn gone(folder: &Path) -> std::io::Result<()> {
-    let name = folder.as_os_str().as_encoded_bytes();
-    let names = |process: &std::fs::DirEntry| {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        line.windows(name.len()).any(|part| part == name)
-    };
-    let deadline = Instant::now() + PATIENCE;
-    while std::fs::read_dir("/proc")?.flatten().any(|process| names(&process)) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

@@ -1,8 +1,7 @@
 //! Every page, and what holds of each at every width and in both schemes.
 
-use super::driver::{Browser, View};
+use super::driver::{Browser, View, pictures};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 
 /// A page by the name of its pictures.
 pub struct Page {
@@ -61,12 +60,6 @@ pub const STANDBY: Page = Page { status: 503, ..page("standby", "/") };
 const WIDTHS: [u32; 3] = [360, 768, 1440];
 /// Where the Tab key is pressed: on the smallest and the largest.
 const TABBED: [u32; 2] = [360, 1440];
-
-/// Where the pictures are kept.
-fn pictures() -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_licraft")).ancestors().nth(2).unwrap();
-    target.join("browser")
-}
 
 /// Opens the page, looks at it in every view, keeps a picture of each, and returns what is wrong with it.
 pub fn faults(browser: &Browser, origin: &str, page: &Page) -> Vec<String> {

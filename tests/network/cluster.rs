@@ -58,7 +58,10 @@ pub struct Cluster {
     processes: Vec<(String, Child)>,
     pub lab: Lab,
     dir: tempfile::TempDir,
-    token: String,
+    /// Of the first administrator, to be changed at the first sign-in.
+    pub first_password: String,
+    /// What products register with.
+    pub token: String,
 }
 
 impl Drop for Cluster {
@@ -128,12 +131,13 @@ impl Cluster {
     fn with(nodes: &[&str], lines: &str) -> Option<Self> {
         let hosts = [(PRIMARY, 5), (SECONDARY, 10), (WITNESS, 15), (THIRD, 25), (CENTRAL, 20), (CLIENT, 30)];
         let lab = Lab::new(&hosts)?;
-        let mut cluster = Self { processes: Vec::new(), lab, dir: tempfile::tempdir().unwrap(), token: String::new() };
+        let (dir, (first_password, token)) = (tempfile::tempdir().unwrap(), Default::default());
+        let mut cluster = Self { processes: Vec::new(), lab, dir, first_password, token };
         for node in nodes {
             cluster.write_config(node, lines);
             cluster.start(node);
         }
-        cluster.json(PRIMARY, &["init"]);
+        cluster.first_password = text(&cluster.json(PRIMARY, &["init"]), "password");
         nodes[1..].iter().for_each(|node| cluster.join(node, &[]));
         Some(cluster)
     }
@@ -426,7 +430,8 @@ impl Cluster {
         self.folder(CENTRAL).join("vendor-root.pem")
     }
 
-    fn ca(&self) -> PathBuf {
+    /// The cluster CA's certificate.
+    pub fn ca(&self) -> PathBuf {
         self.folder(PRIMARY).join("data").join("cluster-ca.pem")
     }
 

@@ -20,6 +20,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const HREF: &str = "/high-availability";
 
@@ -32,6 +33,8 @@ pub fn routes() -> Router<Arc<App>> {
 
 /// Changes of the active node shown, newest first.
 const HISTORY: usize = 10;
+/// For so long the page says what became of work: a node that is active again much later has other news.
+const TOLD: Duration = Duration::from_secs(300);
 /// Failed actions shown, newest first.
 const FAILED: usize = 10;
 
@@ -249,7 +252,7 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
         headline: Headline::of(&status),
         verdict: status.verdict.clone(),
         standalone: status.cluster == ClusterState::Standalone,
-        connection: connection(status.heartbeat),
+        connection: connection(&status),
         drawing: Cluster::of(&nodes, &vip, &holder),
         timeline: Timeline::of(&changes, (app.context.clock)()),
         vip,
@@ -257,7 +260,7 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
         nodes,
         history: history.into_iter().map(change).collect(),
         failed: status.failed_actions.iter().rev().take(FAILED).map(|f| (Time(f.at), f.clone())).collect(),
-        work: app.work.lock().clone(),
+        work: app.work.lock().as_ref().filter(|(at, _)| at.elapsed() < TOLD).map(|(_, said)| said.clone()),
         verbs: if may(&viewer, &state) { VERBS.map(|(word, text, _)| (word, text)).to_vec() } else { Vec::new() },
     };
     page(StatusCode::OK, &template)
@@ -308,7 +311,7 @@ const VERBS: [(&str, &str, &[&str]); 3] = [
         "stop",
         "Stop the cluster here",
         &[
-            "The node that is active now hands over and takes no part any more, until somebody runs `licraft ha start` on it. It \
+            "The node that is active now hands over and takes no part any more, until somebody runs “licraft ha start” on it. It \
              stays stopped over a restart.",
             "Until then one failure less is tolerated: with two data nodes, nobody stands by.",
             "If nobody can take over, nothing is changed.",
@@ -351,7 +354,7 @@ async fn begin(Of(app): Of<Arc<App>>, Path(word): Path<String>, Posted { viewer,
             Ok(said) => said,
             Err(error) => format!("It was not done: {error}. {} {}", error.why, error.hint),
         };
-        *app.work.lock() = Some(said.trim_end().to_owned());
+        *app.work.lock() = Some((Instant::now(), said.trim_end().to_owned()));
     });
     Done::WorkBegun.at(HREF)
 }
@@ -378,8 +381,12 @@ async fn work(app: &App, word: &str) -> Result<String, AdminError> {
     }
 }
 
-const fn connection(heartbeat: Heartbeat) -> Badge {
-    match heartbeat {
+/// Of the data nodes with each other, where there is more than one.
+fn connection(status: &ClusterStatus) -> Badge {
+    if status.nodes.iter().filter(|n| n.role != NodeRole::Witness).count() < 2 {
+        return Badge(Tone::Plain, "No standby");
+    }
+    match status.heartbeat {
         Heartbeat::Connected => Badge(Tone::Good, "Connected"),
         Heartbeat::Disconnected => Badge(Tone::Bad, "Disconnected"),
     }

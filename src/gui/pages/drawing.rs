@@ -2,6 +2,7 @@
 
 use super::availability::NodeView;
 use crate::license::{Millis, Pool, VirtualAccount};
+use crate::web::view::minute;
 
 /// Width of a bar's full length, in units of the drawing.
 const LENGTH: u64 = 300;
@@ -54,6 +55,8 @@ pub struct Box {
 /// Distance of two boxes, and the width of one.
 const STEP: u64 = 220;
 const WIDTH: u64 = 190;
+/// Room for so many boxes, so that fewer are not drawn larger.
+const LEAST: usize = 3;
 
 /// The cluster: who holds the address and who follows whom.
 pub struct Cluster {
@@ -79,7 +82,7 @@ impl Cluster {
             })
             .collect();
         let active_x = nodes.iter().position(NodeView::active).map(|n| boxes[n].x + WIDTH / 2);
-        let width = boxes.len() as u64 * STEP;
+        let width = boxes.len().max(LEAST) as u64 * STEP;
         Self { boxes, width, vip: vip.to_owned(), active_x }
     }
 }
@@ -105,7 +108,7 @@ pub struct Timeline {
     pub rows: Vec<(String, u64)>,
     pub spans: Vec<Span>,
     pub height: u64,
-    pub from: Millis,
+    pub from: String,
 }
 
 /// Where the rows begin, and how long the whole time is.
@@ -132,11 +135,16 @@ impl Timeline {
             // However short, it is seen.
             width: (place(end) - place(*at)).max(2),
             y: row(name),
-            title: format!("{name} active from {}: {cause}", crate::admin::rfc3339(*at)),
+            title: format!("{name} active from {}: {cause}", minute(*at)),
         });
         let spans = spans.collect();
         let height = names.len() as u64 * ROW;
-        Some(Self { rows: names.iter().map(|name| ((*name).clone(), row(name))).collect(), spans, height, from })
+        Some(Self {
+            rows: names.iter().map(|name| ((*name).clone(), row(name))).collect(),
+            spans,
+            height,
+            from: minute(from),
+        })
     }
 }
 
@@ -149,7 +157,7 @@ mod tests {
         let at = |ms: u64, name: &str| (Millis(ms), name.to_owned(), "start".to_owned());
         assert!(Timeline::of(&[], Millis(5)).is_none());
         let line = Timeline::of(&[at(1_000, "a"), at(2_000, "b"), at(3_000, "a")], Millis(5_000)).unwrap();
-        assert_eq!(line.rows.len(), 2);
+        assert_eq!((line.rows.len(), line.from.as_str()), (2, "1970-01-01 00:00 UTC"));
         let places: Vec<_> = line.spans.iter().map(|s| (s.x, s.width, s.y)).collect();
         assert_eq!(places, [(160, 155, 0), (315, 155, 28), (470, 310, 0)]);
     }

@@ -44,6 +44,7 @@ impl Entry {
 struct SecurityPage {
     shell: Shell,
     certificate: ShowCertificateReply,
+    pending: Option<String>,
     until: MaybeTime,
     /// What another common name would break, to be confirmed.
     warning: Option<(String, ShowCertificateReply)>,
@@ -53,6 +54,13 @@ struct SecurityPage {
     fault: Option<String>,
     shortest: u64,
     entered: Entered,
+}
+
+/// The common name that is to come: as central is asked for it, or, until that request is made, as it was set.
+fn pending(certificate: &ShowCertificateReply) -> Option<String> {
+    let asked = certificate.wanted.as_ref().map(|wanted| &wanted.common_name);
+    let set = Some(&certificate.set_common_name).filter(|set| !set.is_empty() && **set != certificate.common_name);
+    asked.or(set).cloned()
 }
 
 async fn page_of(
@@ -77,6 +85,7 @@ async fn page_of(
     let template = SecurityPage {
         shell: Shell::new(&state, viewer, HREF, "Security").noting(uri).beside(&Aside::of(app, viewer, &state).await),
         until: MaybeTime(until),
+        pending: pending(&certificate),
         certificate,
         warning,
         may_set: viewer.may(Action::ManageSettings, Place::Server, &state),
@@ -130,4 +139,21 @@ async fn export(State(app): State<Arc<App>>, Extension(viewer): Extension<Viewer
     let text: String = state.audit(0).map(line).collect();
     let headers = [(CONTENT_TYPE, "application/jsonl"), (CONTENT_DISPOSITION, "attachment; filename=\"audit.jsonl\"")];
     (StatusCode::OK, headers, text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::admin::WantedCertificate;
+
+    #[test]
+    fn a_name_is_pending_from_when_it_is_set_until_it_is_in_force() {
+        let mut certificate =
+            ShowCertificateReply { common_name: "old".into(), set_common_name: "old".into(), ..Default::default() };
+        assert_eq!(pending(&certificate), None);
+        certificate.set_common_name = "new".into();
+        assert_eq!(pending(&certificate).as_deref(), Some("new"));
+        certificate.wanted = Some(WantedCertificate { common_name: "asked".into(), ..Default::default() });
+        assert_eq!(pending(&certificate).as_deref(), Some("asked"));
+    }
 }
