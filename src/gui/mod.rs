@@ -9,9 +9,11 @@ mod guard;
 mod host;
 mod nav;
 mod pages;
+mod qr;
 mod sessions;
 mod sign_in;
 mod tickets;
+mod two_factor;
 mod view;
 mod viewer;
 
@@ -84,6 +86,10 @@ pub fn router(context: GuiContext) -> Router {
     let app = Arc::new(App { context, sessions, door, tickets, host, work: Mutex::default() });
     let signed_in = pages::routes()
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
+        .route("/two-factor", get(two_factor::show))
+        .route("/two-factor/enrol", post(two_factor::enrol))
+        .route("/two-factor/confirm", post(two_factor::confirm))
+        .route("/two-factor/remove", post(two_factor::remove))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/sign-out-elsewhere", post(sign_in::sign_out_elsewhere))
         .route("/sign-out-everywhere", post(sign_in::sign_out_everywhere))

@@ -91,7 +91,13 @@ async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Resu
     let same = |user: &&User| user.password_hash == hash && !user.disabled;
     let user = state.user(&name).filter(same).cloned().ok_or(Failure::Late)?;
     let totp = in_force(&user).ok_or(Failure::Late)?;
-    app.door.try_code(source, &name)?;
+    use_code(app, source, &name, totp, code).await?;
+    Ok(user)
+}
+
+/// Takes a code of the second factor of the user `name`, which then serves nobody again.
+pub(super) async fn use_code(app: &App, source: IpAddr, name: &str, totp: &Totp, code: &str) -> Result<(), Failure> {
+    app.door.try_code(source, name)?;
     let sealer = (app.context.sealer)().ok_or_else(|| {
         Failure::Unavailable("This node has no keys any more and can check no code; ask the active node.".into())
     })?;
@@ -106,7 +112,7 @@ async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Resu
     match app
         .context
         .ledger
-        .propose(random::u128(), &name, Command::UseTotp { name: name.clone(), id: totp.id, step })
+        .propose(random::u128(), name, Command::UseTotp { name: name.to_owned(), id: totp.id, step })
         .await
     {
         Ok(Outcome::Refused(refusal)) => return Err(Failure::Invalid(refusal.message)),
@@ -115,12 +121,12 @@ async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Resu
             return Err(Failure::Unavailable(format!("The sign-in could not be recorded: {error}. Try again.")));
         }
     }
-    app.door.code_was_right(source, &name);
-    Ok(user)
+    app.door.code_was_right(source, name);
+    Ok(())
 }
 
 /// The second factor that is asked for.
-fn in_force(user: &User) -> Option<&Totp> {
+pub(super) fn in_force(user: &User) -> Option<&Totp> {
     user.totp.as_ref().filter(|totp| totp.confirmed)
 }
 
@@ -163,6 +169,8 @@ pub async fn sign_out_elsewhere(State(app): State<Arc<App>>, Extension(viewer): 
 struct PasswordPage {
     shell: Shell,
     must_change: bool,
+    /// Whether a code is asked for, too; None where nothing is said of it.
+    second_factor: Option<bool>,
     shortest: u64,
     longest: u64,
     /// Other browsers of this person.
@@ -177,7 +185,9 @@ impl PasswordPage {
         let (shortest, longest) = (state.settings().min_password_bytes, MAX_PASSWORD_BYTES);
         let now = (app.context.clock)().max(state.now());
         let elsewhere = state.sessions_of(&viewer.user.name, now).count().saturating_sub(1);
-        Self { shell, must_change: viewer.user.must_change, shortest, longest, elsewhere, error }
+        let must_change = viewer.user.must_change;
+        let second_factor = (!must_change).then(|| in_force(&viewer.user).is_some());
+        Self { shell, must_change, second_factor, shortest, longest, elsewhere, error }
     }
 }
 
@@ -225,7 +235,7 @@ async fn replace_password(app: &App, viewer: &Viewer, source: IpAddr, form: &For
 }
 
 /// The user, if this is their password.
-async fn check(
+pub(super) async fn check(
     app: &App,
     source: IpAddr,
     name: &str,
@@ -242,7 +252,7 @@ async fn check(
 }
 
 /// Leads to `path` under a fresh session.
-async fn with_session(app: &App, user: &User, source: IpAddr, path: &str) -> Result<Response, Failure> {
+pub(super) async fn with_session(app: &App, user: &User, source: IpAddr, path: &str) -> Result<Response, Failure> {
     let token = app.sessions.begin(user, source).await.map_err(|error| {
         tracing::warn!(user = user.name, %error, "a session could not be begun");
         Failure::Unavailable(format!("The sign-in could not be recorded: {error}. Try again."))

@@ -8,9 +8,12 @@ use crate::license::{MAX_NAME, MAX_PASSWORD_BYTES};
 use crate::pki::passwords::{PasswordError, Passwords};
 use crate::product::listener::Peer;
 use askama::Template;
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::header::{HeaderValue, RETRY_AFTER};
+use http::request::Parts;
 use http::{Extensions, StatusCode};
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -168,6 +171,17 @@ pub fn check_new(current: &str, new: &str, repeated: &str) -> Result<(), String>
 /// Where a request comes from.
 pub fn source(extensions: &Extensions) -> IpAddr {
     extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+}
+
+/// As [`source`], for handlers that read the request by its parts.
+pub struct Source(pub IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(source(&parts.extensions)))
+    }
 }
 
 /// The form did not arrive, or is too large.

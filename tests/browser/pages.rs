@@ -49,6 +49,7 @@ pub const PAGES: &[Page] = &[
     page("alerts", "/alerts"),
     page("event-log", "/event-log"),
     page("password", "/password"),
+    page("two-factor", "/two-factor"),
     Page { status: 404, ..page("no-such-page", "/no-such-page") },
 ];
 
