@@ -14,6 +14,7 @@ mod sessions;
 mod sign_in;
 mod tickets;
 mod two_factor;
+mod upload;
 mod view;
 mod viewer;
 
@@ -69,6 +70,7 @@ struct App {
     host: Host,
     /// What became of the last work on the cluster that was begun from the pages.
     work: Mutex<Option<String>>,
+    rotation: Mutex<Option<pages::Rotation>>,
 }
 
 impl App {
@@ -83,7 +85,8 @@ pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
     let host = Host::new(context.data_dir.clone());
     let (door, tickets) = (Door::default(), Tickets::default());
-    let app = Arc::new(App { context, sessions, door, tickets, host, work: Mutex::default() });
+    let app =
+        Arc::new(App { context, sessions, door, tickets, host, work: Mutex::default(), rotation: Mutex::default() });
     let signed_in = pages::routes()
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
         .route("/two-factor", get(two_factor::show))

@@ -787,7 +787,7 @@ fn certificates_are_shown_brought_and_given_up() {
     std::fs::write(file("password"), "secret\n").unwrap();
     let said = stderr(&node.run(&["cert", "import-browser", &file("chain.pem")]).code(1));
     let expected = "Error: the certificate is not taken, and nothing has changed\nWhy: there is no private key; put it \
-                    into the file, or give its own file with --key\n";
+                    into the file, or give its own file\n";
     assert_eq!(said, expected);
     let password = ["--password-file", &file("password")];
     let said = stderr(&node.run(&[&["cert", "import-browser", &file("password")][..], &password].concat()).code(1));
