@@ -406,6 +406,10 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     api.call(Method::DELETE, &format!("/api/v1/api-clients/{id}"), &admin, &Value::Null).ok();
     assert_eq!(api.get("/api/v1/accounts/TEST/api-clients", &admin).ok(), json!([]));
 
+    let message = json!({ "value": "Staff only." });
+    api.call(Method::PUT, "/api/v1/settings/message-of-the-day", &admin, &message).ok();
+    let long = json!({ "value": "x".repeat(501) });
+    api.call(Method::PUT, "/api/v1/settings/message-of-the-day", &admin, &long).problem(400);
     let set = json!({ "value": "https://central.example.com" });
     api.call(Method::PUT, "/api/v1/settings/central-url", &admin, &set).ok();
     api.call(Method::PUT, "/api/v1/settings/centrl-url", &admin, &set).problem(404);

@@ -9,6 +9,8 @@ mod lab;
 #[path = "browser/pages.rs"]
 mod pages;
 
+#[path = "browser/administration.rs"]
+mod administration;
 #[path = "browser/failover.rs"]
 mod failover;
 #[path = "browser/people.rs"]

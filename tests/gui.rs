@@ -839,6 +839,19 @@ async fn people_programs_and_alerts_are_managed_by_forms() {
     wrong.says("it must be an https URL");
     let set = gui.submit("/settings", &cookie, &[("key", "central-url"), ("value", "https://central.example")]).await;
     assert_eq!(set.header(LOCATION), "/settings?done=setting-set");
+    let long = gui.submit("/settings", &cookie, &[("key", "message-of-the-day"), ("value", &"x".repeat(501))]).await;
+    assert_eq!(long.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    long.says("The message of the day has 501 characters;");
+    let message = [("key", "message-of-the-day"), ("value", "Staff <b>only</b>.\r\nNobody else.")];
+    gui.submit("/settings", &cookie, &message).await;
+    let escaped = ">Staff &#60;b&#62;only&#60;/b&#62;.\nNobody else.</";
+    let wrong = gui.try_sign_in("ann", "wrong").await;
+    for page in [gui.get("/sign-in", "").await, wrong, gui.get("/", &cookie).await, gui.get("/settings", &cookie).await]
+    {
+        assert!(page.0.body().contains(escaped), "{}", page.0.body());
+    }
+    gui.submit("/settings", &cookie, &[("key", "message-of-the-day"), ("value", " ")]).await;
+    assert!(!gui.get("/sign-in", "").await.text().contains("Staff"));
     let failed = gui.submit(&format!("/synchronization/{account}/now"), &cookie, &[]).await;
     failed.says("central does not answer. Why: the line is dead.");
     let file = gui.submit(&format!("/synchronization/{account}/request.json"), &cookie, &[]).await;

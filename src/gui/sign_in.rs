@@ -39,7 +39,11 @@ pub async fn form(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> 
     if viewer(&app, &headers, true).is_some() {
         return see_other(local_path(&next));
     }
-    page(StatusCode::OK, &SignInPage::new(&next, "", None))
+    page(StatusCode::OK, &sign_in_page(&app, &next, "", None))
+}
+
+fn sign_in_page(app: &App, next: &str, name: &str, error: Option<&Failure>) -> SignInPage {
+    SignInPage::new(next, name, error).saying(&app.state().settings().message_of_the_day)
 }
 
 pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -52,7 +56,7 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
         return second_step(&app, source, &form).await;
     }
     let (name, next) = (form.get("name").to_string(), form.get("next").to_string());
-    let refused = |failure: Failure| failure.answer(&SignInPage::new(&next, &name, Some(&failure)));
+    let refused = |failure: Failure| failure.answer(&sign_in_page(&app, &next, &name, Some(&failure)));
     match check(&app, source, &name, form.get("password"), WRONG).await {
         Err(failure) => refused(failure),
         Ok(user) if in_force(&user).is_some() => {
@@ -78,7 +82,7 @@ async fn second_step(app: &App, source: IpAddr, form: &Form) -> Response {
     signed_in.await.unwrap_or_else(|failure| {
         let (error, next) = (Some(failure.to_string()), next.clone());
         match failure {
-            Failure::Late => failure.answer(&SignInPage::new(&next, "", Some(&failure))),
+            Failure::Late => failure.answer(&sign_in_page(app, &next, "", Some(&failure))),
             _ => failure.answer(&CodePage { assets: Assets, next, ticket: ticket.clone(), error }),
         }
     })

@@ -201,6 +201,7 @@ impl Settings {
                 ("min-password-bytes", s.min_password_bytes.to_string()),
                 ("licenses-expiring-days", s.licenses_expiring_days.to_string()),
                 ("proxy", s.proxy.clone()),
+                ("message-of-the-day", s.message_of_the_day.replace('\n', " ")),
             ]
         };
         let changed = texts(self).into_iter().zip(texts(old)).filter(|(new, old)| new != old);

@@ -25,6 +25,7 @@ pub const WRONG: &str = "The user name or the password is wrong.";
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
     assets: Assets,
+    message: String,
     next: String,
     name: String,
     error: Option<String>,
@@ -35,7 +36,12 @@ impl SignInPage {
     pub fn new(next: &str, name: &str, error: Option<&Failure>) -> Self {
         let name = if name.len() > MAX_NAME { "" } else { name };
         let error = error.map(ToString::to_string);
-        Self { assets: Assets, next: next.to_owned(), name: name.to_owned(), error }
+        Self { assets: Assets, message: String::new(), next: next.to_owned(), name: name.to_owned(), error }
+    }
+
+    /// With what everybody should read who comes here; nothing where that is empty.
+    pub fn saying(self, message: &str) -> Self {
+        Self { message: message.to_owned(), ..self }
     }
 }
 

@@ -37,6 +37,10 @@ pub const PAGES: &[Page] = &[
     change("users", "/users"),
     change("user", "/users/admin"),
     page("security", "/security"),
+    page("admin-identities", "/security/identities"),
+    change("browser-certificate", "/security/browser-certificate"),
+    change("sealing-key", "/security/sealing-key"),
+    change("backups", "/backups"),
     change("settings", "/settings"),
     change("api-toolkit", "/api-toolkit"),
     page("support", "/support"),
@@ -69,6 +73,15 @@ fn pictures() -> PathBuf {
 /// Opens the page, looks at it in every view, keeps a picture of each, and returns what is wrong with it.
 pub fn faults(browser: &Browser, origin: &str, page: &Page) -> Vec<String> {
     browser.open(&format!("{origin}{}", page.path));
+    faults_in_each_view(browser, page)
+}
+
+/// As [`faults`], of the page that is open: what a form has led to.
+pub fn faults_here(browser: &Browser, name: &'static str) -> Vec<String> {
+    faults_in_each_view(browser, &page(name, ""))
+}
+
+fn faults_in_each_view(browser: &Browser, page: &Page) -> Vec<String> {
     let mut faults = Vec::new();
     for width in WIDTHS {
         for dark in [false, true] {

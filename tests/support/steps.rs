@@ -227,6 +227,7 @@ impl Rig {
                 settings: Settings {
                     licenses_expiring_days: step.b as u64 % 40 * (step.a as u64 % 3),
                     central_url: name,
+                    message_of_the_day: ["", "\n", "\t", "\u{e4}"][step.b % 4].repeat(step.b * 10),
                     ..Settings::default()
                 },
             },

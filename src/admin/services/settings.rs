@@ -18,7 +18,7 @@ struct Key {
     set: Option<Set>,
 }
 
-const KEYS: [Key; 10] = [
+const KEYS: [Key; 11] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -46,6 +46,15 @@ const KEYS: [Key; 10] = [
         get: |s| VendorRoot::from_pem(s.vendor_root.as_bytes()).map(|r| r.fingerprint()).unwrap_or_default(),
         set: Some(|s, v| {
             s.vendor_root = VendorRoot::from_pem(v.as_bytes()).map_err(|e| e.to_string())?.pem();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "message-of-the-day",
+        description: "shown on the sign-in page and on every page after it, at most 500 characters; empty without one",
+        get: |s| s.message_of_the_day.clone(),
+        set: Some(|s, v| {
+            s.message_of_the_day = v.replace("\r\n", "\n");
             Ok(())
         }),
     },

@@ -26,6 +26,8 @@ struct Row {
     setting: Setting,
     /// A text of many lines: a certificate.
     long: bool,
+    /// A text for people.
+    text: bool,
     /// Set by other means.
     fixed: bool,
     /// What was typed and not taken, and why.
@@ -45,6 +47,7 @@ async fn page_of(app: &App, viewer: &Viewer, uri: &Uri, refused: Option<(String,
     let code = refused.as_ref().map_or(StatusCode::OK, |(.., error)| status(error));
     let row = |setting: Setting| Row {
         long: setting.key == "vendor-root",
+        text: setting.key == "message-of-the-day",
         // Part of the cluster's life; the certificate's page changes the other one, with what that breaks.
         fixed: matches!(setting.key.as_str(), "vip" | "host-common-name"),
         refused: refused

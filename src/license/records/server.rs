@@ -76,6 +76,8 @@ pub struct Settings {
     pub licenses_expiring_days: u64,
     /// URL of the HTTP proxy on the way to central, without a name or a password; empty without one.
     pub proxy: String,
+    /// Shown before and after signing in; empty without one.
+    pub message_of_the_day: String,
 }
 
 impl Default for Settings {
@@ -91,6 +93,7 @@ impl Default for Settings {
             min_password_bytes: MIN_PASSWORD_BYTES,
             licenses_expiring_days: LICENSES_EXPIRING_DAYS,
             proxy: String::new(),
+            message_of_the_day: String::new(),
         }
     }
 }
