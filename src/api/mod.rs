@@ -7,6 +7,7 @@ mod accounts;
 mod certificates;
 mod events;
 mod extract;
+mod identities;
 mod incumbent;
 mod instances;
 mod licenses;
@@ -186,6 +187,8 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(people::set_disabled))
         .routes(routes!(people::enrol, people::confirm, people::reset))
         .routes(routes!(people::sign_out))
+        .routes(routes!(identities::list, identities::create))
+        .routes(routes!(identities::revoke))
         .routes(routes!(server::settings))
         .routes(routes!(server::set))
         .routes(routes!(server::cluster))
@@ -194,6 +197,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(server::doctor))
         .routes(routes!(certificates::show))
         .routes(routes!(certificates::import, certificates::reset))
+        .routes(routes!(certificates::rotate_sealing_key))
         .split_for_parts();
     let openapi = Arc::new(openapi);
     routes
