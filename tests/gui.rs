@@ -3,12 +3,20 @@
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "gui/backups.rs"]
+mod backups;
 #[path = "gui/clock.rs"]
 mod clock;
 #[path = "gui/live.rs"]
 mod live;
+#[path = "gui/security.rs"]
+mod security;
+#[path = "support/site.rs"]
+mod site;
 #[path = "gui/support.rs"]
 mod support;
+#[path = "gui/two_factor.rs"]
+mod two_factor;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use axum::Router;
@@ -17,15 +25,17 @@ use http::header::{CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, RETR
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use licraft::admin::*;
-use licraft::backup::Backup;
+use licraft::backup::{Backup, Manifest};
 use licraft::central::Asked;
 use licraft::gui::{GuiContext, router};
 use licraft::license::*;
 use licraft::listing::Lists;
+use licraft::pki::ca::Authority;
 use licraft::pki::seal::Sealer;
 use licraft::pki::totp::Seed;
 use licraft::product::listener::Peer;
 use licraft::raft::{Ledger, ProposeError};
+use licraft::store::{LeaderId, LogId};
 use licraft::telemetry::{Host, Resources};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +46,7 @@ const PASSWORD: &str = "four unrelated words";
 const NOW: Millis = Millis(1_795_400_000_000);
 /// What products and people can put into the fields that the pages show.
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 23] = [
     "/",
     "/high-availability",
     "/high-availability/log",
@@ -53,10 +63,13 @@ const PAGES: [&str; 20] = [
     "/network",
     "/users",
     "/security",
+    "/security/identities",
+    "/backups",
     "/settings",
     "/api-toolkit",
     "/support",
     "/password",
+    "/two-factor",
 ];
 
 /// A ledger of one: applies at once.
@@ -92,8 +105,8 @@ impl Ledger for Alone {
     }
 }
 
-/// A cluster that is what the test says.
-struct Cluster(Mutex<ClusterStatus>);
+/// A cluster that is what the test says, over a ledger.
+struct Cluster(Mutex<ClusterStatus>, Arc<Alone>);
 
 fn not_asked<T>() -> Result<T, AdminError> {
     Err(AdminError::new(Kind::NotBuilt, "the pages do not ask for this"))
@@ -158,8 +171,15 @@ impl ClusterControl for Cluster {
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         not_asked()
     }
-    async fn rotate_sealing_key(&self, _: &str, _: Progress) -> Result<(), AdminError> {
-        not_asked()
+    async fn rotate_sealing_key(&self, _: &str, progress: Progress) -> Result<(), AdminError> {
+        let other = self.status().await.nodes[1].clone();
+        progress.step(format!("Handing the new key to {}...", other.name));
+        let refused =
+            AdminError::new(Kind::Unreachable, "secondary-node did not take the new key, so the old one stays");
+        match other.state {
+            NodeState::Online => Ok(()),
+            _ => Err(refused.because("it does not vote yet").hint("bring that node back")),
+        }
     }
     async fn take_sealing_key(&self, _: &[u8]) -> Result<(), AdminError> {
         not_asked()
@@ -168,7 +188,11 @@ impl ClusterControl for Cluster {
         not_asked()
     }
     async fn backup(&self) -> Result<Backup, AdminError> {
-        not_asked()
+        let state = State::clone(&self.1.state());
+        let applied = LogId { leader_id: LeaderId { term: 2, node_id: 1 }, index: 7 };
+        let manifest = Manifest::of(&state, applied, "primary-node".into(), NOW, None);
+        let ca = Authority::self_signed("test CA", 10, NOW).unwrap();
+        Ok(Backup { manifest, sealer: sealer(), ca, state })
     }
     async fn restore(&self, _: Backup, _: bool, _: Progress) -> Result<(), AdminError> {
         not_asked()
@@ -300,10 +324,11 @@ impl Gui {
 
     /// On a node with this ledger.
     fn over(ledger: Arc<Alone>, retired: bool) -> Self {
-        let cluster = Arc::new(Cluster(Mutex::new(normal())));
+        let cluster = Arc::new(Cluster(Mutex::new(normal()), ledger.clone()));
         let serving = Arc::new(AtomicBool::new(!retired));
         let (asked, later) = (serving.clone(), Arc::<AtomicU64>::default());
         let clock = later.clone();
+        let authority = Authority::self_signed("test CA", 10, NOW).unwrap();
         let own = (!retired).then(sealer);
         let key = own.clone();
         let parts = Parts {
@@ -312,7 +337,9 @@ impl Gui {
             sync: Arc::new(NoCentral),
             forwarder: Arc::new(Here),
             sealer: Arc::new(move || key.clone()),
-            authority: Arc::new(|| None),
+            authority: Arc::new(move || {
+                Authority::from_parts(authority.cert_der().to_vec(), authority.key_pkcs8().to_vec().into()).ok()
+            }),
             clock: Arc::new(|| NOW),
         };
         let router = router(GuiContext {
@@ -648,7 +675,7 @@ async fn hostile_texts_are_shown_as_texts_on_every_page() {
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let html = answer.0.body();
         assert!(!html.contains("<script>") && !html.contains("<img"), "{path}");
-        assert_eq!(html.contains(escaped), path != "/password", "{path}");
+        assert_eq!(html.contains(escaped), path != "/password" && path != "/two-factor", "{path}");
         assert!(html.len() < 100_000, "{path}: {} bytes", html.len());
     }
     let form = gui.try_sign_in(HOSTILE, "wrong").await;
@@ -933,6 +960,19 @@ async fn people_programs_and_alerts_are_managed_by_forms() {
     wrong.says("it must be an https URL");
     let set = gui.submit("/settings", &cookie, &[("key", "central-url"), ("value", "https://central.example")]).await;
     assert_eq!(set.header(LOCATION), "/settings?done=setting-set");
+    let long = gui.submit("/settings", &cookie, &[("key", "message-of-the-day"), ("value", &"x".repeat(501))]).await;
+    assert_eq!(long.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    long.says("The message of the day has 501 characters;");
+    let message = [("key", "message-of-the-day"), ("value", "Staff <b>only</b>.\r\nNobody else.")];
+    gui.submit("/settings", &cookie, &message).await;
+    let escaped = ">Staff &#60;b&#62;only&#60;/b&#62;.\nNobody else.</";
+    let wrong = gui.try_sign_in("ann", "wrong").await;
+    for page in [gui.get("/sign-in", "").await, wrong, gui.get("/", &cookie).await, gui.get("/settings", &cookie).await]
+    {
+        assert!(page.0.body().contains(escaped), "{}", page.0.body());
+    }
+    gui.submit("/settings", &cookie, &[("key", "message-of-the-day"), ("value", " ")]).await;
+    assert!(!gui.get("/sign-in", "").await.text().contains("Staff"));
     let failed = gui.submit(&format!("/synchronization/{account}/now"), &cookie, &[]).await;
     failed.says("central does not answer. Why: the line is dead.");
     let file = gui.submit(&format!("/synchronization/{account}/request.json"), &cookie, &[]).await;
@@ -966,7 +1006,7 @@ async fn each_role_sees_and_changes_what_is_its_own() {
     }
     let reader = gui.sign_in("reader", PASSWORD).await;
     gui.get("/licenses", &reader).await.says("OTHER");
-    for path in ["/users", "/settings", "/api-toolkit"] {
+    for path in ["/users", "/backups", "/settings", "/api-toolkit"] {
         assert_eq!(gui.get(path, &reader).await.status(), StatusCode::FORBIDDEN, "{path}");
     }
     assert!(!gui.get("/security", &reader).await.text().contains("Audit log"));
@@ -1077,7 +1117,7 @@ async fn a_retired_node_shows_what_it_has_and_says_on_each_page_that_it_is_retir
     let cookie = gui.sign_in("admin", PASSWORD).await;
     for path in PAGES {
         let page = gui.get(path, &cookie).await;
-        if path.starts_with("/high-availability") || ["/network", "/support"].contains(&path) {
+        if path.starts_with("/high-availability") || ["/network", "/backups", "/support"].contains(&path) {
             assert_eq!((page.status(), page.header(LOCATION)), (StatusCode::SEE_OTHER, "/"), "there is no such page");
             continue;
         }

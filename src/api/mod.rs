@@ -7,6 +7,7 @@ mod accounts;
 mod certificates;
 mod events;
 mod extract;
+mod identities;
 mod incumbent;
 mod instances;
 mod licenses;
@@ -187,6 +188,8 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(people::set_disabled))
         .routes(routes!(people::enrol, people::confirm, people::reset))
         .routes(routes!(people::sign_out))
+        .routes(routes!(identities::list, identities::create))
+        .routes(routes!(identities::revoke))
         .routes(routes!(server::settings))
         .routes(routes!(server::set))
         .routes(routes!(server::cluster))
@@ -196,6 +199,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(server::diagnostics))
         .routes(routes!(certificates::show))
         .routes(routes!(certificates::import, certificates::reset))
+        .routes(routes!(certificates::rotate_sealing_key))
         .split_for_parts();
     let openapi = Arc::new(openapi);
     routes

@@ -9,9 +9,12 @@ mod guard;
 mod live;
 mod nav;
 mod pages;
+mod qr;
 mod sessions;
 mod sign_in;
 mod tickets;
+mod two_factor;
+mod upload;
 mod view;
 mod viewer;
 
@@ -72,6 +75,7 @@ struct App {
     streams: Arc<Semaphore>,
     /// What became of the last work on the cluster that was begun from the pages, and when that was known.
     work: Mutex<Option<(Instant, String)>>,
+    rotation: Mutex<Option<pages::Rotation>>,
 }
 
 impl App {
@@ -86,10 +90,15 @@ pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
     let (door, tickets) = (Door::default(), Tickets::default());
     let streams = Arc::new(Semaphore::new(live::MAX_STREAMS));
-    let app = Arc::new(App { context, sessions, door, tickets, streams, work: Mutex::default() });
+    let (work, rotation) = (Mutex::default(), Mutex::default());
+    let app = Arc::new(App { context, sessions, door, tickets, streams, work, rotation });
     let signed_in = pages::routes()
         .route("/live", get(live::events))
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
+        .route("/two-factor", get(two_factor::show))
+        .route("/two-factor/enrol", post(two_factor::enrol))
+        .route("/two-factor/confirm", post(two_factor::confirm))
+        .route("/two-factor/remove", post(two_factor::remove))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/sign-out-elsewhere", post(sign_in::sign_out_elsewhere))
         .route("/sign-out-everywhere", post(sign_in::sign_out_everywhere))

@@ -34,7 +34,7 @@ const fn administration(href: &'static str, text: &'static str, action: Action, 
 
 const INVENTORY: Option<&str> = Some("/inventory");
 
-const ENTRIES: [Entry; 17] = [
+const ENTRIES: [Entry; 18] = [
     licensing("/", "Overview", None),
     licensing("/alerts", "Alerts", None),
     licensing("/inventory", "Inventory", None),
@@ -49,6 +49,7 @@ const ENTRIES: [Entry; 17] = [
     administration("/network", "Network", Action::Look, true),
     administration("/users", "Users", Action::ManageUsers, true),
     administration("/security", "Security", Action::Look, true),
+    administration("/backups", "Backups", Action::ManageCluster, true),
     administration("/settings", "Settings", Action::ManageSettings, true),
     administration("/api-toolkit", "API Toolkit", Action::ManageApiClients, false),
     administration("/support", "Support Center", Action::Look, true),
@@ -96,7 +97,7 @@ impl Entry {
         match self.href {
             "/high-availability" => clustered(state) && !viewer.retired,
             // What a retired node could tell of these is not so any more.
-            "/network" | "/support" => !viewer.retired,
+            "/network" | "/backups" | "/support" => !viewer.retired,
             _ => true,
         }
     }
@@ -158,6 +159,7 @@ mod tests {
         assert_eq!(account, (2, vec!["/accounts", "/synchronization", "/api-toolkit"]));
         let (_, reader) = hrefs(Role::ReadOnly, "/administration");
         assert!(reader.contains(&"/support") && !reader.contains(&"/users") && !reader.contains(&"/settings"));
+        assert_eq!(Access::of(&state, &viewer(Role::SystemOperator), "/backups/save"), Access::Denied);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/users/ann"), Access::Denied);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/licenses/7"), Access::Open);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/high-availability"), Access::Missing);

@@ -30,6 +30,7 @@ impl Shell {
             workspaces: nav.workspaces,
             links: nav.links,
             tabs: nav.tabs,
+            message: state.settings().message_of_the_day.clone(),
             notice: None,
             retired: viewer.retired,
             aside: None,

@@ -202,6 +202,7 @@ impl Settings {
                 ("licenses-expiring-days", s.licenses_expiring_days.to_string()),
                 ("proxy", s.proxy.clone()),
                 ("proxy-login", s.proxy_login.as_ref().map(|sealed| format!("{:?}", sealed.0)).unwrap_or_default()),
+                ("message-of-the-day", s.message_of_the_day.replace('\n', " ")),
             ]
         };
         let changed = texts(self).into_iter().zip(texts(old)).filter(|(new, old)| new != old);

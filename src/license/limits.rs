@@ -28,6 +28,9 @@ pub const MAX_BLOB: usize = 4 * 1024;
 /// Leaf, issuing authority, root, and one in reserve for a cross-signed chain.
 pub const MAX_CHAIN: usize = 4;
 
+/// The message of the day, in characters: a paragraph, not a page.
+pub const MAX_MESSAGE_OF_THE_DAY: usize = 500;
+
 // ---- counts ----
 
 /// Licenses of one instance. Also the width of the bit set in [`super::LastAnswer::Authorized`].

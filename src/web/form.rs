@@ -7,7 +7,7 @@ use std::time::Duration;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// The largest form has three passwords of 256 bytes, at most trebled by encoding.
+/// The largest form has a passphrase of 1,024 bytes twice, at most trebled by encoding.
 const MAX_FORM: usize = 8 * 1024;
 /// How long a form may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -97,6 +97,8 @@ pub struct Shell {
     pub links: Vec<Link>,
     /// The pages beneath one of the links.
     pub tabs: Vec<Link>,
+    /// The message of the day; empty without one.
+    pub message: String,
     /// What has just been done.
     pub notice: Option<&'static str>,
     /// Whether to say on every page that this node is retired.

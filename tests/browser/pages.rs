@@ -36,6 +36,10 @@ pub const PAGES: &[Page] = &[
     change("users", "/users"),
     change("user", "/users/admin"),
     page("security", "/security"),
+    page("admin-identities", "/security/identities"),
+    change("browser-certificate", "/security/browser-certificate"),
+    change("sealing-key", "/security/sealing-key"),
+    change("backups", "/backups"),
     change("settings", "/settings"),
     change("api-toolkit", "/api-toolkit"),
     page("support", "/support"),
@@ -51,6 +55,7 @@ pub const PAGES: &[Page] = &[
     page("alerts", "/alerts"),
     page("event-log", "/event-log"),
     page("password", "/password"),
+    page("two-factor", "/two-factor"),
     Page { status: 404, ..page("no-such-page", "/no-such-page") },
 ];
 
@@ -64,6 +69,15 @@ const TABBED: [u32; 2] = [360, 1440];
 /// Opens the page, looks at it in every view, keeps a picture of each, and returns what is wrong with it.
 pub fn faults(browser: &Browser, origin: &str, page: &Page) -> Vec<String> {
     browser.open(&format!("{origin}{}", page.path));
+    faults_in_each_view(browser, page)
+}
+
+/// As [`faults`], of the page that is open: what a form has led to.
+pub fn faults_here(browser: &Browser, name: &'static str) -> Vec<String> {
+    faults_in_each_view(browser, &page(name, ""))
+}
+
+fn faults_in_each_view(browser: &Browser, page: &Page) -> Vec<String> {
     let mut faults = Vec::new();
     for width in WIDTHS {
         for dark in [false, true] {

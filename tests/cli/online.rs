@@ -503,6 +503,12 @@ fn events_alerts_sync_settings_doctor() {
     for setting in ["host-common-name", "central-url", "vip", "heartbeat-ms", "election-min-ms", "election-max-ms"] {
         assert!(all.as_array().unwrap().iter().any(|s| s["setting"] == setting), "{setting}: {all}");
     }
+    node.run(&["settings", "set", "message-of-the-day", "Staff only.\r\nMaintenance on Sunday."]).success();
+    let message = json(&node, &["settings", "get", "message-of-the-day"]);
+    assert_eq!(message[0]["value"], "Staff only.\nMaintenance on Sunday.");
+    let said = stderr(&node.run(&["settings", "set", "message-of-the-day", &"x".repeat(501)]).code(1));
+    assert!(said.contains("The message of the day has 501 characters"), "{said}");
+    node.run(&["settings", "set", "message-of-the-day", ""]).success();
     let run = node.run(&["settings", "get", "central-ulr"]).code(1);
     assert!(stderr(&run).contains("Try: `central-url`?"), "{}", stderr(&run));
     for (key, value) in [("central-url", "http://a"), ("vip", "10.0.0.1"), ("heartbeat-ms", "soon")] {
@@ -827,7 +833,7 @@ fn certificates_are_shown_brought_and_given_up() {
     std::fs::write(file("password"), "secret\n").unwrap();
     let said = stderr(&node.run(&["cert", "import-browser", &file("chain.pem")]).code(1));
     let expected = "Error: the certificate is not taken, and nothing has changed\nWhy: there is no private key; put it \
-                    into the file, or give its own file with --key\n";
+                    into the file, or give its own file\n";
     assert_eq!(said, expected);
     let password = ["--password-file", &file("password")];
     let said = stderr(&node.run(&[&["cert", "import-browser", &file("password")][..], &password].concat()).code(1));

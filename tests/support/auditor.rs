@@ -372,6 +372,8 @@ impl Auditor {
             Command::DigestMark { .. } | Command::PassTime | Command::NoteEvent { .. } => {}
             Command::SetSettings { settings } => {
                 ensure((1..=365).contains(&settings.licenses_expiring_days), Reason::Invalid)?;
+                ensure(settings.message_of_the_day.chars().count() <= 500, Reason::Invalid)?;
+                ensure(!settings.message_of_the_day.contains('\t'), Reason::Invalid)?;
                 settings.proxy_login.iter().try_for_each(|login| self.openable(login))?;
                 self.lead = Some(settings.licenses_expiring_days);
                 self.sealed.remove(&SealedPlace::ProxyLogin);

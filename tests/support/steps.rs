@@ -228,6 +228,7 @@ impl Rig {
                     licenses_expiring_days: step.b as u64 % 40 * (step.a as u64 % 3),
                     central_url: name,
                     proxy_login: step.b.is_multiple_of(3).then(|| Sealed(vec![1])),
+                    message_of_the_day: ["", "\n", "\t", "\u{e4}"][step.b % 4].repeat(step.b * 10),
                     ..Settings::default()
                 },
             },

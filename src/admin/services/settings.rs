@@ -24,7 +24,7 @@ struct Key {
 /// `NAME:PASSWORD` for the proxy, which is kept sealed.
 const PROXY_LOGIN: &str = "proxy-login";
 
-const KEYS: [Key; 11] = [
+const KEYS: [Key; 12] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -59,6 +59,15 @@ const KEYS: [Key; 11] = [
         get: |s| VendorRoot::from_pem(s.vendor_root.as_bytes()).map(|r| r.fingerprint()).unwrap_or_default(),
         set: Some(|s, v| {
             s.vendor_root = VendorRoot::from_pem(v.as_bytes()).map_err(|e| e.to_string())?.pem();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "message-of-the-day",
+        description: "shown on the sign-in page and on every page after it, at most 500 characters; empty without one",
+        get: |s| s.message_of_the_day.clone(),
+        set: Some(|s, v| {
+            s.message_of_the_day = v.replace("\r\n", "\n");
             Ok(())
         }),
     },

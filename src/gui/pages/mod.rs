@@ -5,13 +5,17 @@ mod administration;
 mod alerts;
 mod api_toolkit;
 mod availability;
+mod backups;
+mod browser_certificate;
 mod drawing;
 mod events;
+mod identities;
 mod instances;
 mod inventory;
 mod licenses;
 mod network;
 mod overview;
+mod sealing_key;
 mod security;
 mod settings;
 mod standby;
@@ -21,6 +25,7 @@ mod usage;
 mod users;
 
 pub use availability::Headline;
+pub use sealing_key::Rotation;
 pub use standby::show as standby;
 
 use super::App;
@@ -43,10 +48,14 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(alerts::routes())
         .merge(api_toolkit::routes())
         .merge(availability::routes())
+        .merge(backups::routes())
+        .merge(browser_certificate::routes())
         .merge(events::routes())
+        .merge(identities::routes())
         .merge(instances::routes())
         .merge(inventory::routes())
         .merge(licenses::routes())
+        .merge(sealing_key::routes())
         .merge(security::routes())
         .merge(settings::routes())
         .merge(synchronization::routes())

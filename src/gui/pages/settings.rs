@@ -38,6 +38,8 @@ struct Row {
     long: bool,
     /// A password, which is not shown.
     secret: bool,
+    /// A text for people.
+    text: bool,
     /// Set by other means.
     fixed: bool,
     /// What was typed and not taken, and why.
@@ -82,6 +84,7 @@ async fn page_of(app: &App, viewer: &Viewer, uri: &Uri, refused: Option<(String,
     let row = |setting: Setting| Row {
         long: setting.key == "vendor-root",
         secret: setting.key == "proxy-login",
+        text: setting.key == "message-of-the-day",
         // Part of the cluster's life; the certificate's page changes the other one, with what that breaks.
         fixed: matches!(setting.key.as_str(), "vip" | "host-common-name"),
         refused: refused

@@ -139,6 +139,14 @@ pub fn settings(settings: &Settings) -> Result<(), Refusal> {
             "The proxy's URL must not hold a name or a password: it is shown and logged. Set `proxy-login`.".into(),
         ));
     }
+    let message = &settings.message_of_the_day;
+    let length = message.chars().count();
+    if length > MAX_MESSAGE_OF_THE_DAY || message.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(invalid(format!(
+            "The message of the day has {length} characters; it may have {MAX_MESSAGE_OF_THE_DAY}, and of control \
+             characters line breaks alone."
+        )));
+    }
     if settings.vendor_root.len() > MAX_PEM {
         return Err(invalid(format!(
             "The vendor root has more than {MAX_PEM} bytes; give the file of one certificate."
@@ -251,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn election_time_outs_are_ordered() {
+    fn settings_are_within_their_bounds() {
         let with = |heartbeat_ms, election_min_ms, election_max_ms| Settings {
             heartbeat_ms,
             election_min_ms,
@@ -259,6 +267,9 @@ mod tests {
             ..Settings::default()
         };
         assert!(settings(&Settings::default()).is_ok());
+        let saying = |message_of_the_day| settings(&Settings { message_of_the_day, ..Settings::default() });
+        assert!(saying(format!("two\n{}", "\u{e4}".repeat(MAX_MESSAGE_OF_THE_DAY - 4))).is_ok());
+        assert!(saying("x".repeat(MAX_MESSAGE_OF_THE_DAY + 1)).is_err() && saying("a\tb".into()).is_err());
         for bad in [with(0, 150, 300), with(100, 150, 300), with(50, 300, 300)] {
             assert!(settings(&bad).is_err(), "{bad:?}");
         }

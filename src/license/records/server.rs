@@ -78,6 +78,8 @@ pub struct Settings {
     pub proxy: String,
     /// `NAME:PASSWORD` for that proxy (RFC 7617), sealed; none where it wants none.
     pub proxy_login: Option<Sealed>,
+    /// Shown before and after signing in; empty without one.
+    pub message_of_the_day: String,
 }
 
 impl Default for Settings {
@@ -94,6 +96,7 @@ impl Default for Settings {
             licenses_expiring_days: LICENSES_EXPIRING_DAYS,
             proxy: String::new(),
             proxy_login: None,
+            message_of_the_day: String::new(),
         }
     }
 }
