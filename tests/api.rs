@@ -358,6 +358,10 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     let past = api.get("/api/v1/alerts/history", &admin).ok();
     assert_eq!((&past[0]["number"], &past[0]["alert"]["messageType"]), (&json!(1), &json!("Account Pending")));
     assert_eq!(api.get("/api/v1/alerts/history?after=1", &admin).ok()[0]["number"], 2);
+    assert!(past[0]["clearedBy"].is_string(), "{past}");
+    assert_eq!(api.get("/api/v1/alerts/history?search=nothing%20of%20it", &admin).ok(), json!([]));
+    let severe = api.get("/api/v1/alerts/history?severity=informational", &admin).ok();
+    assert!(severe.as_array().unwrap().iter().all(|past| past["alert"]["severity"] == "Informational"));
     assert!(api.get("/api/v1/accounts/TEST/alerts/history", &admin).ok()[0]["cleared"].is_string());
     let clock = api.get("/api/v1/clock", &admin).ok();
     assert_eq!((&clock["inDoubt"], &clock["stateTime"]), (&json!(false), &clock["clock"]));

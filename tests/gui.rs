@@ -3,6 +3,9 @@
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "gui/licensing.rs"]
+mod licensing;
+
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use axum::Router;
 use axum::body::Body;
@@ -27,7 +30,7 @@ const PASSWORD: &str = "four unrelated words";
 const NOW: Millis = Millis(1_795_400_000_000);
 /// What products and people can put into the fields that the pages show.
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     "/",
     "/high-availability",
     "/high-availability/log",
@@ -38,6 +41,7 @@ const PAGES: [&str; 20] = [
     "/accounts/requests",
     "/accounts/log",
     "/alerts",
+    "/alerts/history",
     "/event-log",
     "/administration",
     "/synchronization",
@@ -804,7 +808,7 @@ async fn people_programs_and_alerts_are_managed_by_forms() {
     let source = "TEST/TEST2/regid.base";
     let answer = gui.submit("/alerts", &cookie, &[("kind", "insufficient-licenses"), ("source", source)]).await;
     assert_eq!(answer.header(LOCATION), "/alerts?done=alert-acknowledged");
-    assert!(gui.ledger.state().alerts().any(|a| a.key.source == source && a.acknowledged));
+    assert!(gui.ledger.state().alerts().any(|a| a.key.source == source && a.acknowledged.is_some()));
 
     let wrong = gui.submit("/settings", &cookie, &[("key", "central-url"), ("value", "http://a")]).await;
     assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);

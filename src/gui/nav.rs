@@ -64,7 +64,7 @@ pub struct Nav {
 
 impl Nav {
     pub fn of(state: &State, viewer: &Viewer, href: &str) -> Self {
-        let alerts = state.alerts().filter(|a| !a.acknowledged && viewer.sees_alert(a, state)).count();
+        let alerts = state.alerts().filter(|a| a.acknowledged.is_none() && viewer.sees_alert(a, state)).count();
         let seen: Vec<&Entry> = ENTRIES.iter().filter(|entry| entry.seen(state, viewer)).collect();
         let here = seen.iter().rev().find(|entry| entry.href == href);
         let workspace = here.map_or(Workspace::Licensing, |entry| entry.workspace);

@@ -1,7 +1,7 @@
 //! The person behind a request, and what of the server is theirs.
 
 use crate::admin::{AdminError, Caller, Kind, REQUEST_ID_KEY};
-use crate::license::{Account, Action, Alert, Event, Instance, Place, State, User, VirtualAccount};
+use crate::license::{Account, Action, Alert, Event, Instance, Place, State, Subject, User, VirtualAccount};
 use crate::pki::random;
 use crate::web::form::Form;
 use tonic::metadata::MetadataValue;
@@ -63,6 +63,18 @@ impl Viewer {
         accounts
     }
 
+    /// The accounts of which they see something, by name.
+    pub fn seen_accounts<'a>(&self, state: &'a State) -> Vec<&'a Account> {
+        let part = |account: &Account| {
+            let own = self.user.virtual_accounts.iter().filter_map(|id| state.virtual_account(*id));
+            own.into_iter().any(|va| va.account == account.id)
+        };
+        let sees = |account: &&Account| self.user.may(Action::Look, Place::Account(account.id), state) || part(account);
+        let mut accounts: Vec<_> = state.accounts().filter(sees).collect();
+        accounts.sort_by_key(|account| &account.name);
+        accounts
+    }
+
     /// Whether an alert is about what they see.
     pub fn sees_alert(&self, alert: &Alert, state: &State) -> bool {
         let place = alert.account.map_or(Place::Server, Place::Account);
@@ -76,9 +88,18 @@ impl Viewer {
             .any(|place| source.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
+    /// Whether an event is about what they see, and about nothing else.
     pub fn sees_event(&self, event: &Event, state: &State) -> bool {
         let place = event.account.map_or(Place::Server, Place::Account);
-        self.user.may(Action::Look, place, state)
+        if self.user.may(Action::Look, place, state) {
+            return true;
+        }
+        let mut vas = event.concerns.iter().filter_map(|subject| match subject {
+            Subject::VirtualAccount(id) => Some(Place::VirtualAccount(*id)),
+            _ => None,
+        });
+        let sees = |place| self.user.may(Action::Look, place, state);
+        vas.next().is_some_and(sees) && vas.all(sees)
     }
 
     pub fn sees_instance(&self, instance: &Instance, state: &State) -> bool {

@@ -26,7 +26,7 @@ impl doctor_server::Doctor for Service {
             cluster(status.cluster, &status.verdict),
             failed_actions(status.failed_actions.len()),
             clock(state.meta().clock_ahead),
-            alerts(state.alerts().filter(|a| !a.acknowledged).count()),
+            alerts(state.alerts().filter(|a| a.acknowledged.is_none()).count()),
         ];
         Ok(Response::new(DoctorReply { checks: checks.into_iter().map(Into::into).collect() }))
     }

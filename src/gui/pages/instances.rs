@@ -6,7 +6,7 @@ use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Posted, called, failed, finish};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
-use crate::license::{Action, AlertKind, Event, Instance, InstanceId, Place, State, VirtualAccountId};
+use crate::license::{Action, AlertKind, Event, Instance, InstanceId, Place, State, Subject, VirtualAccountId};
 use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use crate::web::form::{Form, query};
@@ -193,10 +193,9 @@ async fn instance(
     page(StatusCode::OK, &template)
 }
 
-/// What happened to an instance, as far as events name it.
+/// What happened to an instance, as far as events are kept.
 fn events(state: &State, viewer: &Viewer, instance: &Instance) -> Vec<EventRow> {
-    let (by, named) = (format!("instance {}", instance.id), format!("(instance {})", instance.id));
-    let mine = |e: &&Event| viewer.sees_event(e, state) && (e.actor == by || e.message.contains(&named));
+    let mine = |e: &&Event| e.is_about(Subject::Instance(instance.id)) && viewer.sees_event(e, state);
     let mut events: Vec<_> = state.events(0).filter(mine).collect();
     events.reverse();
     events.truncate(EVENTS);

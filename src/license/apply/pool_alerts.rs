@@ -53,7 +53,7 @@ impl Apply<'_> {
             due: Some(due),
             message: words(&va.name, &license.name),
             action: action.to_owned(),
-            acknowledged: false,
+            acknowledged: None,
         });
     }
 }
