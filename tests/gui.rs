@@ -30,7 +30,7 @@ const PASSWORD: &str = "four unrelated words";
 const NOW: Millis = Millis(1_795_400_000_000);
 /// What products and people can put into the fields that the pages show.
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-const PAGES: [&str; 21] = [
+const PAGES: [&str; 22] = [
     "/",
     "/high-availability",
     "/high-availability/log",
@@ -43,6 +43,7 @@ const PAGES: [&str; 21] = [
     "/alerts",
     "/alerts/history",
     "/event-log",
+    "/activity",
     "/administration",
     "/synchronization",
     "/network",
@@ -59,10 +60,14 @@ struct Alone(Mutex<Arc<State>>);
 
 impl Alone {
     fn carry_out(&self, id: u128, actor: &str, command: Command) -> Outcome {
+        self.carry_out_at(NOW, id, actor, command)
+    }
+
+    fn carry_out_at(&self, at: Millis, id: u128, actor: &str, command: Command) -> Outcome {
         let mut state = self.0.lock().unwrap();
         let mut next = State::clone(&state);
         let request = licraft::license::Request { id, actor: actor.into(), command };
-        let outcome = next.apply(Stamp::at(NOW), &request, &mut BTreeSet::new());
+        let outcome = next.apply(Stamp::at(at), &request, &mut BTreeSet::new());
         *state = Arc::new(next);
         outcome
     }
@@ -756,14 +761,14 @@ async fn licenses_and_instances_have_pages_of_their_own() {
     assert!(sorted.0.body().contains(r#"aria-sort="descending""#));
     let csv = gui.get("/licenses.csv", &cookie).await;
     assert!(
-        csv.0.body().contains("TEST,regid.base,TEST,TEST2,,0,34,0,-34,Insufficient Licenses\r\n"),
+        csv.0.body().contains("TEST,regid.base,TEST,TEST2,,0,34,0,-34,Insufficient Licenses,\r\n"),
         "{}",
         csv.0.body()
     );
 
     let instance = state.instances(None).next().unwrap().clone();
     let page = format!("/product-instances/{}", instance.id);
-    gui.get(&page, &cookie).await.says("ID certificate Serial number");
+    gui.get(&page, &cookie).await.says("ID certificate Valid Serial number");
     let moved = gui.submit(&format!("{page}/transfer"), &cookie, &[("to", "Default")]).await;
     let default = state.virtual_account(account.default_va).unwrap().name.clone();
     if default != "Default" {

@@ -60,6 +60,7 @@ done! {
     VirtualAccountDeleted "va-deleted" "The virtual account is deleted.",
     TokenRevoked "token-revoked" "The token is revoked. Products that have registered with it stay registered.",
     LicenseTransferred "license-transferred" "The licenses are transferred.",
+    LicenseLabelled "license-labelled" "The labels are changed.",
     InstanceTransferred "instance-transferred" "The product instance is moved.",
     InstanceRemoved "instance-removed" "The product instance is removed; its licenses are free.",
     InstancesRemoved "instances-removed" "The product instances are removed; their licenses are free.",

@@ -10,6 +10,7 @@ mod host;
 mod nav;
 mod pages;
 mod sessions;
+mod several;
 mod sign_in;
 mod tickets;
 mod view;

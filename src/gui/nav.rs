@@ -34,7 +34,7 @@ const fn administration(href: &'static str, text: &'static str, action: Action, 
 
 const INVENTORY: Option<&str> = Some("/inventory");
 
-const ENTRIES: [Entry; 17] = [
+const ENTRIES: [Entry; 18] = [
     licensing("/", "Overview", None),
     licensing("/alerts", "Alerts", None),
     licensing("/inventory", "Inventory", None),
@@ -42,6 +42,7 @@ const ENTRIES: [Entry; 17] = [
     licensing("/licenses", "Licenses", INVENTORY),
     licensing("/product-instances", "Product Instances", INVENTORY),
     licensing("/event-log", "Event Log", INVENTORY),
+    licensing("/activity", "Activity", None),
     administration("/administration", "Overview", Action::Look, true),
     administration("/accounts", "Accounts", Action::Look, false),
     administration("/synchronization", "Synchronization", Action::Look, false),
@@ -153,7 +154,10 @@ mod tests {
             let nav = Nav::of(&state, &viewer(role), href);
             (nav.workspaces.len(), nav.links.iter().map(|link| link.href).collect::<Vec<_>>())
         };
-        assert_eq!(hrefs(Role::VirtualAccountAdministrator, "/"), (1, vec!["/", "/alerts", "/inventory"]));
+        assert_eq!(
+            hrefs(Role::VirtualAccountAdministrator, "/"),
+            (1, vec!["/", "/alerts", "/inventory", "/activity"])
+        );
         let account = hrefs(Role::LocalAccountAdministrator, "/accounts");
         assert_eq!(account, (2, vec!["/accounts", "/synchronization", "/api-toolkit"]));
         let (_, reader) = hrefs(Role::ReadOnly, "/administration");

@@ -2,7 +2,7 @@
 
 use crate::admin::{AdminError, Caller, Kind, REQUEST_ID_KEY};
 use crate::license::{Account, Action, Alert, Event, Instance, Place, State, Subject, User, VirtualAccount};
-use crate::pki::random;
+use crate::pki::{random, sha256};
 use crate::web::form::Form;
 use tonic::metadata::MetadataValue;
 
@@ -66,8 +66,8 @@ impl Viewer {
     /// The accounts of which they see something, by name.
     pub fn seen_accounts<'a>(&self, state: &'a State) -> Vec<&'a Account> {
         let part = |account: &Account| {
-            let own = self.user.virtual_accounts.iter().filter_map(|id| state.virtual_account(*id));
-            own.into_iter().any(|va| va.account == account.id)
+            let mut own = self.user.virtual_accounts.iter().filter_map(|id| state.virtual_account(*id));
+            own.any(|va| va.account == account.id)
         };
         let sees = |account: &&Account| self.user.may(Action::Look, Place::Account(account.id), state) || part(account);
         let mut accounts: Vec<_> = state.accounts().filter(sees).collect();
@@ -108,9 +108,23 @@ impl Viewer {
 
     /// `message` as they ask it; a form that is sent twice is the same request.
     pub fn ask<T>(&self, form: &Form, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
         let once = form.get("once");
         let once = if once.is_empty() { hex::encode(random::bytes::<16>()) } else { once.to_string() };
+        self.ask_once(once, message)
+    }
+
+    /// As [`Self::ask`] for one of the several changes that a form asks for, by which of them it is.
+    pub fn ask_each<T>(&self, form: &Form, which: &str, message: T) -> tonic::Request<T> {
+        let once = form.get("once");
+        if once.is_empty() {
+            return self.ask(form, message);
+        }
+        let id = sha256(format!("{} {which}", once.as_str()).as_bytes());
+        self.ask_once(hex::encode(&id[..16]), message)
+    }
+
+    fn ask_once<T>(&self, once: String, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
         // What is no metadata value is no request id either.
         request
             .metadata_mut()

@@ -14,7 +14,7 @@ mod query;
 mod records;
 
 pub use directory::Directory;
-pub use history::{AlertFilter, past_alerts};
+pub use history::{Activity, ActivityKind, ActivitySearch, AlertFilter, activity, past_alerts};
 pub use instances::{InstanceColumn, InstanceSearch, Within};
 pub use licenses::{LicenseColumn, LicenseRow, LicenseSearch, licenses};
 pub use query::{Column, Listed, Needle, Order, Window};

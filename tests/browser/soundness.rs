@@ -1,8 +1,8 @@
 //! Every page at every width, in light and dark: nothing overflows, nothing is logged, everyone can read and reach it.
 
 use super::driver::Driver;
-use super::lab::{Lab, PASSWORD, SECONDARY};
-use super::pages::{PAGES, SIGN_IN, STANDBY, faults, faults_of};
+use super::lab::{ACCOUNT, Lab, PASSWORD, PRIMARY, SECONDARY};
+use super::pages::{BENEATH, PAGES, SIGN_IN, STANDBY, asked, beneath, faults, faults_of};
 
 #[test]
 fn every_page_is_sound_at_every_width_in_light_and_dark() {
@@ -17,6 +17,15 @@ fn every_page_is_sound_at_every_width_in_light_and_dark() {
     browser.until_at("/");
     for page in PAGES {
         found.extend(faults(&browser, &lab.vip(""), page));
+    }
+    for place in BENEATH {
+        let page = beneath(&browser, &lab.vip(""), *place);
+        found.extend(faults(&browser, &lab.vip(""), &page));
+    }
+    lab.run(PRIMARY, &["virtual-account", "create", "Lab", "--account", ACCOUNT]);
+    for (name, list) in [("licenses-transfer", "/licenses"), ("product-instances-transfer", "/product-instances")] {
+        let page = asked(&browser, &lab.vip(""), name, list);
+        found.extend(faults(&browser, &lab.vip(""), &page));
     }
     assert!(found.is_empty(), "{} faults:\n{}", found.len(), found.join("\n"));
 }

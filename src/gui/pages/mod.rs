@@ -1,14 +1,18 @@
 //! The pages themselves: each reads the state once and renders it, and makes the changes that its forms ask for.
 
 mod accounts;
+mod activity;
 mod administration;
 mod alerts;
 mod api_toolkit;
 mod availability;
 mod drawing;
 mod events;
+mod instance_changes;
 mod instances;
 mod inventory;
+mod license_changes;
+mod license_detail;
 mod licenses;
 mod network;
 mod overview;
@@ -38,12 +42,15 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/network", get(network::show))
         .route("/support", get(support::show).post(support::check))
         .merge(accounts::routes())
+        .merge(activity::routes())
         .merge(alerts::routes())
         .merge(api_toolkit::routes())
         .merge(availability::routes())
         .merge(events::routes())
+        .merge(instance_changes::routes())
         .merge(instances::routes())
         .merge(inventory::routes())
+        .merge(license_changes::routes())
         .merge(licenses::routes())
         .merge(security::routes())
         .merge(settings::routes())
