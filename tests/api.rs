@@ -363,6 +363,17 @@ fn everything_the_command_line_changes_is_changed_by_rest() {
     let severe = api.get("/api/v1/alerts/history?severity=informational", &admin).ok();
     assert!(severe.as_array().unwrap().iter().all(|past| past["alert"]["severity"] == "Informational"));
     assert!(api.get("/api/v1/accounts/TEST/alerts/history", &admin).ok()[0]["cleared"].is_string());
+    let liked = json!({ "rows": 100, "start": "administration", "timeZone": "Asia/Kolkata", "live": false });
+    let preferences = "/api/v1/users/admin/preferences";
+    api.call(Method::PUT, preferences, &admin, &liked).ok();
+    let users = api.get("/api/v1/users", &admin).ok();
+    assert!(
+        users.as_array().unwrap().iter().any(|user| user["name"] == "admin" && user["preferences"] == liked),
+        "{users}"
+    );
+    let mut nowhere = liked.clone();
+    nowhere["timeZone"] = json!("Europe/Nowhere");
+    assert!(api.call(Method::PUT, preferences, &admin, &nowhere).problem(400).contains("no time zone"));
     let clock = api.get("/api/v1/clock", &admin).ok();
     assert_eq!((&clock["inDoubt"], &clock["stateTime"]), (&json!(false), &clock["clock"]));
     let time = json!({ "time": clock["clock"] });

@@ -186,6 +186,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(people::set_disabled))
         .routes(routes!(people::enrol, people::confirm, people::reset))
         .routes(routes!(people::sign_out))
+        .routes(routes!(people::set_preferences))
         .routes(routes!(server::settings))
         .routes(routes!(server::set))
         .routes(routes!(server::cluster))

@@ -68,6 +68,7 @@ done! {
     UserChanged "user-changed" "The user is changed. Their sessions have ended.",
     UserDeleted "user-deleted" "The user is deleted.",
     ClientRevoked "client-revoked" "The API client is revoked; its tokens hold no more.",
+    PreferencesSet "preferences-set" "Your preferences are set.",
     SettingSet "setting-set" "The setting is set.",
     WorkBegun "work-begun" "The work has begun; this page shows how it goes.",
     SessionsEnded "sessions-ended" "All other sessions of yours have ended.",

@@ -2,7 +2,7 @@
 
 use super::view::clustered;
 use super::viewer::Viewer;
-use crate::license::{Action, State};
+use crate::license::{Action, StartPage, State};
 use crate::web::view::Link;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ const fn administration(href: &'static str, text: &'static str, action: Action, 
 
 const INVENTORY: Option<&str> = Some("/inventory");
 
-const ENTRIES: [Entry; 18] = [
+const ENTRIES: [Entry; 19] = [
     licensing("/", "Overview", None),
     licensing("/alerts", "Alerts", None),
     licensing("/inventory", "Inventory", None),
@@ -43,6 +43,7 @@ const ENTRIES: [Entry; 18] = [
     licensing("/product-instances", "Product Instances", INVENTORY),
     licensing("/event-log", "Event Log", INVENTORY),
     licensing("/activity", "Activity", None),
+    licensing("/preferences", "Preferences", None),
     administration("/administration", "Overview", Action::Look, true),
     administration("/accounts", "Accounts", Action::Look, false),
     administration("/synchronization", "Synchronization", Action::Look, false),
@@ -91,6 +92,18 @@ impl Nav {
     }
 }
 
+impl Nav {
+    /// The first page of the workspace in which somebody likes to begin; of Licensing if they do not see that.
+    pub fn start(state: &State, viewer: &Viewer, start: StartPage) -> &'static str {
+        let wanted = match start {
+            StartPage::Licensing => Workspace::Licensing,
+            StartPage::Administration => Workspace::Administration,
+        };
+        let first = ENTRIES.iter().find(|entry| entry.workspace == wanted && entry.seen(state, viewer));
+        first.map_or("/", |entry| entry.href)
+    }
+}
+
 impl Entry {
     /// Whether this server has such a page now.
     fn there(&self, state: &State, viewer: &Viewer) -> bool {
@@ -98,6 +111,8 @@ impl Entry {
             "/high-availability" => clustered(state) && !viewer.retired,
             // What a retired node could tell of these is not so any more.
             "/network" | "/support" => !viewer.retired,
+            // Nothing can be set there.
+            "/preferences" => !viewer.retired,
             _ => true,
         }
     }
@@ -156,7 +171,7 @@ mod tests {
         };
         assert_eq!(
             hrefs(Role::VirtualAccountAdministrator, "/"),
-            (1, vec!["/", "/alerts", "/inventory", "/activity"])
+            (1, vec!["/", "/alerts", "/inventory", "/activity", "/preferences"])
         );
         let account = hrefs(Role::LocalAccountAdministrator, "/accounts");
         assert_eq!(account, (2, vec!["/accounts", "/synchronization", "/api-toolkit"]));
@@ -166,6 +181,16 @@ mod tests {
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/licenses/7"), Access::Open);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/high-availability"), Access::Missing);
         assert_eq!(Access::of(&state, &viewer(Role::VirtualAccountAdministrator), "/accounts"), Access::Denied);
+    }
+
+    #[test]
+    fn everybody_begins_where_they_like_and_may() {
+        let state = State::default();
+        let start = |role, start| Nav::start(&state, &viewer(role), start);
+        assert_eq!(start(Role::SystemOperator, StartPage::Licensing), "/");
+        assert_eq!(start(Role::SystemOperator, StartPage::Administration), "/administration");
+        assert_eq!(start(Role::LocalAccountAdministrator, StartPage::Administration), "/accounts");
+        assert_eq!(start(Role::VirtualAccountAdministrator, StartPage::Administration), "/");
     }
 
     #[test]

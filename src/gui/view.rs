@@ -41,6 +41,7 @@ impl Shell {
             notice: None,
             retired: viewer.retired,
             aside: None,
+            still: !viewer.user.preferences.live,
             once: hex::encode(random::bytes::<16>()),
             assets: Assets,
         }

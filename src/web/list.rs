@@ -1,11 +1,10 @@
 //! Long lists, a page at a time: what is asked for and what is shown of it.
 
 use super::form::query;
+use super::likings;
 use http::Uri;
 use url::form_urlencoded;
 
-/// Rows of one page: with the longest texts still below 100 KB.
-const ROWS: usize = 50;
 /// Longest search text that is looked at, in characters.
 const MAX_SEARCH: usize = 128;
 
@@ -16,6 +15,8 @@ const MAX_WORD: usize = 32;
 pub struct Asked {
     path: String,
     page: usize,
+    /// Rows of one page, as the person likes it.
+    rows: usize,
     /// As typed, for the search field.
     pub search: String,
     needle: String,
@@ -34,7 +35,8 @@ impl Asked {
         let needle = search.to_lowercase();
         let word = |name| query(uri, name).chars().take(MAX_WORD).collect();
         let (sort, va) = (word("sort"), word("va"));
-        Self { path: uri.path().to_owned(), page, search, needle, sort, va, filters: Vec::new() }
+        let (path, rows) = (uri.path().to_owned(), likings::rows().max(1));
+        Self { path, page, rows, search, needle, sort, va, filters: Vec::new() }
     }
 
     /// With these further parameters of the address.
@@ -67,11 +69,11 @@ impl Asked {
     /// Takes the asked page of `items`, or the last one there is; only its items become rows.
     pub fn page<T, R, I: Iterator<Item = T>>(&self, items: impl Fn() -> I, row: impl Fn(T) -> R) -> List<R> {
         let mut page = self.page;
-        let (mut kept, total) = window(items(), page);
-        let pages = total.div_ceil(ROWS).max(1);
+        let (mut kept, total) = window(items(), page, self.rows);
+        let pages = total.div_ceil(self.rows).max(1);
         if page > pages {
             page = pages;
-            (kept, _) = window(items(), page);
+            (kept, _) = window(items(), page, self.rows);
         }
         let rows = kept.into_iter().map(row).collect();
         let (path, search, sort, va) = (self.path.clone(), self.search.clone(), self.sort.clone(), self.va.clone());
@@ -80,11 +82,11 @@ impl Asked {
 }
 
 /// The items of one page, and how many there are in all.
-fn window<T>(items: impl Iterator<Item = T>, page: usize) -> (Vec<T>, usize) {
-    let first = (page - 1).saturating_mul(ROWS);
+fn window<T>(items: impl Iterator<Item = T>, page: usize, rows: usize) -> (Vec<T>, usize) {
+    let first = (page - 1).saturating_mul(rows);
     let (mut kept, mut total) = (Vec::new(), 0);
     for item in items {
-        if total >= first && kept.len() < ROWS {
+        if total >= first && kept.len() < rows {
             kept.push(item);
         }
         total += 1;

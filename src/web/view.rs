@@ -1,6 +1,7 @@
 //! What all pages share: times and badges as HTML, the frame around each page, and pages about problems.
 
 use super::assets::Assets;
+use super::likings;
 use crate::admin::rfc3339;
 use crate::license::Millis;
 use askama::Template;
@@ -10,18 +11,15 @@ use http::StatusCode;
 use http::header::LOCATION;
 use std::fmt;
 
-/// A moment in UTC, as a `<time>` element.
+/// A moment in the zone of the person who reads it, as a `<time>` element.
 #[derive(Clone, Copy)]
 pub struct Time(pub Millis);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let iso = rfc3339(self.0);
-        match iso.split_once('T') {
-            Some((day, time)) => {
-                let minute = time.get(..5).unwrap_or(time);
-                write!(f, r#"<time datetime="{iso}">{day} {minute} UTC</time>"#)
-            }
+        match likings::local(self.0) {
+            Some(local) => write!(f, r#"<time datetime="{iso}">{local}</time>"#),
             // Beyond the calendar: a bare number.
             None => f.write_str(&iso),
         }
@@ -100,6 +98,8 @@ pub struct Shell {
     pub retired: bool,
     /// HTML of the column beside the page.
     pub aside: Option<String>,
+    /// Whether the page stays as it is until it is loaded again.
+    pub still: bool,
     /// Names the next change, so that a form sent twice is carried out once.
     pub once: String,
     pub assets: Assets,

@@ -51,6 +51,7 @@ pub const PAGES: &[Page] = &[
     page("event-log", "/event-log"),
     page("activity", "/activity"),
     page("activity-of-a-kind", "/activity?kind=license&by=admin"),
+    page("preferences", "/preferences"),
     page("password", "/password"),
     Page { status: 404, ..page("no-such-page", "/no-such-page") },
 ];

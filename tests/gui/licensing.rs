@@ -404,3 +404,74 @@ async fn the_audit_log_tells_what_the_event_log_forgot_to_those_who_may_read_it(
     let reader = scene.reader().await;
     assert!(!gui.get("/activity", &reader).await.text().contains("regid.base from"));
 }
+
+#[tokio::test]
+async fn preferences_are_set_and_each_has_its_effect() {
+    let gui = Gui::new();
+    gui.fill("TEST");
+    for n in 0..30_u64 {
+        let account = gui.ledger.state().account_by_name("TEST").unwrap().id;
+        gui.done(Command::CreateVirtualAccount { account, name: format!("VA {n}") });
+    }
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let form = gui.get("/preferences", &cookie).await;
+    form.says("Rows of one page of a list 25 50 100 250 Page after signing in Licensing Administration");
+    assert!(
+        form.0.body().contains("<option selected>50</option>")
+            && form.0.body().contains("<option>Asia/Kolkata</option>")
+    );
+    let before = gui.get("/event-log", &cookie).await;
+    before.says("Showing Page 1 of 1");
+    before.says("2026-11-23 02:13 UTC");
+    assert!(!before.0.body().contains("data-still"));
+
+    let fields = [("rows", "25"), ("start", "administration"), ("zone", "Asia/Kolkata")];
+    let set = gui.submit("/preferences", &cookie, &fields).await;
+    assert_eq!(set.header(LOCATION), "/preferences?done=preferences-set", "{}", set.text());
+    let kept = gui.ledger.state().user("admin").unwrap().preferences.clone();
+    let wanted =
+        Preferences { rows: 25, start: StartPage::Administration, time_zone: "Asia/Kolkata".into(), live: false };
+    assert_eq!(kept, wanted);
+    let after = gui.get("/event-log", &cookie).await;
+    after.says("Showing Page 1 of 2");
+    after.says("2026-11-23 07:43 IST");
+    assert!(after.0.body().contains(r#"<time datetime="2026-11-23T02:13:20Z">2026-11-23 07:43 IST</time>"#));
+    assert!(after.0.body().contains(" data-still"), "no live updates");
+    // Lists that are made on another thread, too.
+    gui.get("/product-instances", &cookie).await.says("2026-11-23 07:43 IST");
+    gui.get("/preferences?done=preferences-set", &cookie).await.says("Your preferences are set.");
+
+    let again = gui.try_sign_in("admin", PASSWORD).await;
+    assert_eq!(again.header(LOCATION), "/administration");
+    assert_eq!(gui.get("/sign-in", &cookie).await.header(LOCATION), "/administration");
+    let asked = gui.post("/sign-in", "", "name=admin&password=four+unrelated+words&next=%2Flicenses").await;
+    assert_eq!(asked.header(LOCATION), "/licenses", "what was asked for comes first");
+
+    for (field, value, why) in [
+        ("zone", "Europe/Nowhere", "there is no time zone `Europe/Nowhere`"),
+        ("rows", "51", "A page of a list has one of 25, 50, 100, 250 rows, not 51."),
+        ("rows", "", "no number of rows was chosen"),
+        ("start", "elsewhere", "there is no workspace `elsewhere`"),
+    ] {
+        let fields: Vec<_> = fields.iter().map(|(f, v)| (*f, if *f == field { value } else { *v })).collect();
+        let refused = gui.submit("/preferences", &cookie, &fields).await;
+        assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY, "{value}");
+        refused.says(why);
+    }
+    assert_eq!(gui.ledger.state().user("admin").unwrap().preferences, wanted);
+
+    // Whoever only looks sets their own, and has no choice of workspaces without a second one.
+    let default = gui.ledger.state().account_by_name("TEST").unwrap().default_va;
+    let user = User {
+        virtual_accounts: vec![default],
+        ..User::new("ann".into(), Role::VirtualAccountAdministrator, weak_hash(PASSWORD), false)
+    };
+    gui.done(Command::CreateUser { user });
+    let ann = gui.sign_in("ann", PASSWORD).await;
+    assert!(!gui.get("/preferences", &ann).await.text().contains("Page after signing in"));
+    let set = gui.submit("/preferences", &ann, &[("rows", "250"), ("live", "yes")]).await;
+    assert_eq!(set.status(), StatusCode::SEE_OTHER);
+    let kept = gui.ledger.state().user("ann").unwrap().preferences.clone();
+    assert_eq!(kept, Preferences { rows: 250, ..Preferences::INITIAL });
+    assert_eq!(gui.ledger.state().user("admin").unwrap().preferences, wanted, "nobody else's");
+}

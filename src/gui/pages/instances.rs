@@ -13,6 +13,7 @@ use crate::license::{
 use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use crate::web::form::{Form, query};
+use crate::web::likings::blocking;
 use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
@@ -103,7 +104,7 @@ struct InstancesPage {
 async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
     let state = app.state();
     // A search may look at a million instances: not on a thread that serves.
-    let rendered = tokio::task::spawn_blocking(move || {
+    let rendered = blocking(move || {
         let asked = Asked::read(&uri);
         let (vas, only) = inventory::filter(&state, &viewer, &uri);
         let seen: Vec<VirtualAccountId> = match only {

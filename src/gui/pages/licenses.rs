@@ -11,6 +11,7 @@ use crate::license::{Account, Action, Billing, License, LicenseId, Place, Pool, 
 use crate::proto::admin::licenses_server::Licenses;
 use crate::proto::admin::{LabelLicenseRequest, TransferLicenseRequest};
 use crate::web::form::Form;
+use crate::web::likings::blocking;
 use crate::web::list::{Asked, Choice, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
@@ -265,7 +266,7 @@ async fn license(
 
 async fn page_of(app: Arc<App>, viewer: Viewer, uri: Uri, id: u64, entered: Entered) -> Response {
     // It looks at all instances of its virtual accounts: not on a thread that serves.
-    let rendered = tokio::task::spawn_blocking(move || {
+    let rendered = blocking(move || {
         let state = app.state();
         match LicensePage::of(&state, &viewer, &uri, id, entered) {
             Ok(template) => page(template.entered.status(), &template),

@@ -16,6 +16,7 @@ mod license_detail;
 mod licenses;
 mod network;
 mod overview;
+mod preferences;
 mod security;
 mod settings;
 mod standby;
@@ -52,6 +53,7 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(inventory::routes())
         .merge(license_changes::routes())
         .merge(licenses::routes())
+        .merge(preferences::routes())
         .merge(security::routes())
         .merge(settings::routes())
         .merge(synchronization::routes())

@@ -48,6 +48,10 @@ impl Default for Preferences {
     }
 }
 
+impl StartPage {
+    pub const ALL: [Self; 2] = [Self::Licensing, Self::Administration];
+}
+
 /// The overview of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StartPage {
