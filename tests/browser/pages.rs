@@ -58,7 +58,7 @@ pub const PAGES: &[Page] = &[
 
 /// Pages that lists lead to: a name, the list, and the link.
 pub const BENEATH: &[(&str, &str, &str)] = &[
-    ("license", "/licenses?q=enhanced", "th a[href^='/licenses/']"),
+    ("license", "/licenses?q=enhanced+user", "th a[href^='/licenses/']"),
     ("product-instance", "/product-instances", "th a[href^='/product-instances/']"),
     ("virtual-account", "/inventory", "th a[href^='/inventory/']"),
 ];
