@@ -7,6 +7,8 @@
 mod alerts;
 #[path = "support/auditor.rs"]
 mod auditor;
+#[path = "license/events.rs"]
+mod events;
 #[path = "license/life.rs"]
 mod life;
 #[path = "support/rig.rs"]

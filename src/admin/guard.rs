@@ -198,6 +198,7 @@ mod tests {
             ("/licraft.admin.Audit/Export", Action::ReadAudit),
             ("/licraft.admin.AdminIdentities/Create", Action::ManageUsers),
             ("/licraft.admin.Users/ResetTotp", Action::ManageUsers),
+            ("/licraft.admin.Users/SetPreferences", Action::ManageUsers),
             ("/licraft.admin.Licenses/Label", Action::ManageLicenses),
             ("/licraft.admin.Licenses/Usage", Action::Look),
             ("/licraft.admin.Later/Anything", Action::ManageCluster),

@@ -12,6 +12,7 @@ mod service;
 mod services;
 mod status;
 mod wire;
+mod zones;
 
 pub use caller::{Caller, Peer, REQUEST_ID_KEY, on_behalf};
 pub use cluster::{
@@ -28,3 +29,4 @@ pub use status::{
     ClusterState, ClusterStatus, Daemon, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, Replication,
     VipStatus, date, rfc3339,
 };
+pub use zones::{time_zone, time_zones};

@@ -185,6 +185,16 @@ pub fn severity(severity: license::Severity) -> proto::Severity {
     }
 }
 
+/// None where nothing is said.
+pub fn some_severity(severity: proto::Severity) -> Option<license::Severity> {
+    match severity {
+        proto::Severity::Unspecified => None,
+        proto::Severity::Informational => Some(license::Severity::Informational),
+        proto::Severity::Minor => Some(license::Severity::Minor),
+        proto::Severity::Major => Some(license::Severity::Major),
+    }
+}
+
 pub fn account_status(status: license::AccountStatus) -> proto::AccountStatus {
     match status {
         license::AccountStatus::Requested => proto::AccountStatus::Requested,

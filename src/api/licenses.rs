@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Search {
-    /// Only names and tags that hold this text, in whatever case.
+    /// Only names, tags and labels that hold this text, in whatever case.
     #[param(required = false)]
     search: String,
     /// Only this virtual account.

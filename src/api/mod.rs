@@ -190,6 +190,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(people::sign_out))
         .routes(routes!(identities::list, identities::create))
         .routes(routes!(identities::revoke))
+        .routes(routes!(people::set_preferences))
         .routes(routes!(server::settings))
         .routes(routes!(server::set))
         .routes(routes!(server::cluster))

@@ -4,6 +4,7 @@ use super::App;
 use super::nav::Access;
 use super::pages;
 use super::view::{Viewer, see_other};
+use crate::web::likings::Likings;
 use crate::web::shield::{session_token, sign_in_first};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -45,8 +46,9 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
             return pages::problem(StatusCode::FORBIDDEN, "This page is not for your role", text);
         }
     }
+    let likings = Likings::of(&viewer.user.preferences);
     request.extensions_mut().insert(viewer);
-    next.run(request).await
+    likings.around(next.run(request)).await
 }
 
 /// Who sends this request, by its session cookie.

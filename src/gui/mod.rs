@@ -11,6 +11,7 @@ mod nav;
 mod pages;
 mod qr;
 mod sessions;
+mod several;
 mod sign_in;
 mod tickets;
 mod two_factor;

@@ -3,6 +3,7 @@
 use super::App;
 use super::act::Done;
 use super::guard::viewer;
+use super::nav::Nav;
 use super::pages;
 use super::view::{Shell, Viewer, page, see_other};
 use crate::license::{Command, MAX_PASSWORD_BYTES, Outcome, Totp, User, UserChange};
@@ -36,8 +37,8 @@ struct CodePage {
 
 pub async fn form(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
     let next = query(&uri, "next");
-    if viewer(&app, &headers, true).is_some() {
-        return see_other(local_path(&next));
+    if let Some(viewer) = viewer(&app, &headers, true) {
+        return see_other(way(&app, &viewer.user, &next));
     }
     page(StatusCode::OK, &sign_in_page(&app, &next, "", None))
 }
@@ -65,8 +66,19 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
         }
         Ok(user) => {
             tracing::info!(user = user.name, %source, "signed in");
-            with_session(&app, &user, source, local_path(&next)).await.unwrap_or_else(refused)
+            with_session(&app, &user, source, way(&app, &user, &next)).await.unwrap_or_else(refused)
         }
+    }
+}
+
+/// Where somebody comes who signs in: to the page that was asked for, or where they like to begin.
+fn way<'a>(app: &App, user: &User, next: &'a str) -> &'a str {
+    match local_path(next) {
+        "/" => {
+            let viewer = Viewer { user: user.clone(), token: String::new(), retired: app.context.retired };
+            Nav::start(&app.state(), &viewer, user.preferences.start)
+        }
+        path => path,
     }
 }
 
@@ -77,7 +89,7 @@ async fn second_step(app: &App, source: IpAddr, form: &Form) -> Response {
         let user = check_code(app, source, &ticket, &form.get("code")).await?;
         app.tickets.used(&ticket);
         tracing::info!(user = user.name, %source, "signed in with a code");
-        with_session(app, &user, source, local_path(&next)).await
+        with_session(app, &user, source, way(app, &user, &next)).await
     };
     signed_in.await.unwrap_or_else(|failure| {
         let (error, next) = (Some(failure.to_string()), next.clone());

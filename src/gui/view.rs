@@ -7,6 +7,7 @@ pub use super::viewer::Viewer;
 use crate::license::{Severity, State};
 use crate::pki::random;
 use crate::web::assets::Assets;
+use crate::web::list::Choice;
 pub use crate::web::view::{Badge, MaybeTime, Shell, Time, Tone, counted, page, portion, problem, see_other, size};
 use axum::response::Response;
 use http::{StatusCode, Uri};
@@ -18,6 +19,13 @@ pub const fn severity(severity: Severity) -> Badge {
         Severity::Minor => Badge(Tone::Warn, "Minor"),
         Severity::Informational => Badge(Tone::Plain, "Informational"),
     }
+}
+
+/// Cuts a list to one of the accounts that somebody sees.
+pub fn account_choice(state: &State, viewer: &Viewer) -> Choice {
+    let seen = viewer.seen_accounts(state).into_iter().map(|account| (account.id.to_string(), account.name.clone()));
+    let options = std::iter::once((String::new(), "All accounts".to_owned())).chain(seen).collect();
+    Choice { name: "account", label: "Account", options }
 }
 
 impl Shell {
@@ -34,6 +42,7 @@ impl Shell {
             notice: None,
             retired: viewer.retired,
             aside: None,
+            still: !viewer.user.preferences.live,
             once: hex::encode(random::bytes::<16>()),
             assets: Assets,
         }

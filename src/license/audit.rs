@@ -169,6 +169,7 @@ impl State {
             | Command::EndResealing { .. }
             | Command::Numbered { .. }
             | Command::TouchSession { .. }
+            | Command::SetPreferences { .. }
             | Command::UseTotp { .. }
             | Command::EndSession { .. } => return None,
         })

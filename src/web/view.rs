@@ -1,6 +1,7 @@
 //! What all pages share: times and badges as HTML, the frame around each page, and pages about problems.
 
 use super::assets::Assets;
+use super::likings;
 use crate::admin::rfc3339;
 use crate::license::Millis;
 use askama::Template;
@@ -10,25 +11,24 @@ use http::StatusCode;
 use http::header::LOCATION;
 use std::fmt;
 
-/// A moment in UTC, as a `<time>` element.
+/// A moment in the zone of the person who reads it, as a `<time>` element.
 #[derive(Clone, Copy)]
 pub struct Time(pub Millis);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (iso, minute) = (rfc3339(self.0), minute(self.0));
-        // Beyond the calendar they are the same bare number.
-        if iso == minute { f.write_str(&iso) } else { write!(f, r#"<time datetime="{iso}">{minute}</time>"#) }
+        let iso = rfc3339(self.0);
+        match likings::local(self.0) {
+            Some(local) => write!(f, r#"<time datetime="{iso}">{local}</time>"#),
+            // Beyond the calendar: a bare number.
+            None => f.write_str(&iso),
+        }
     }
 }
 
-/// A moment in UTC as people read it.
+/// A moment as people read it, in the zone of whoever reads it.
 pub fn minute(at: Millis) -> String {
-    let iso = rfc3339(at);
-    match iso.split_once('T') {
-        Some((day, time)) => format!("{day} {} UTC", time.get(..5).unwrap_or(time)),
-        None => iso,
-    }
+    likings::local(at).unwrap_or_else(|| rfc3339(at))
 }
 
 impl HtmlSafe for Time {}
@@ -105,6 +105,8 @@ pub struct Shell {
     pub retired: bool,
     /// HTML of the column beside the page.
     pub aside: Option<String>,
+    /// Whether the page stays as it is until it is loaded again.
+    pub still: bool,
     /// Names the next change, so that a form sent twice is carried out once.
     pub once: String,
     pub assets: Assets,

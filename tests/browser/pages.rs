@@ -53,11 +53,38 @@ pub const PAGES: &[Page] = &[
     page("license-year", "/licenses/4?days=365"),
     page("product-instances", "/product-instances"),
     page("alerts", "/alerts"),
+    page("alert-history", "/alerts/history"),
     page("event-log", "/event-log"),
+    page("activity", "/activity"),
+    page("activity-of-a-kind", "/activity?kind=license&by=admin"),
+    page("preferences", "/preferences"),
     page("password", "/password"),
     page("two-factor", "/two-factor"),
     Page { status: 404, ..page("no-such-page", "/no-such-page") },
 ];
+
+/// Pages that lists lead to: a name, the list, and the link.
+pub const BENEATH: &[(&str, &str, &str)] = &[
+    ("license", "/licenses?q=enhanced+user", "th a[href^='/licenses/']"),
+    ("product-instance", "/product-instances", "th a[href^='/product-instances/']"),
+    ("virtual-account", "/inventory", "th a[href^='/inventory/']"),
+];
+
+/// The page that `path` leads to by the link `css`.
+pub fn beneath(browser: &Browser, origin: &str, (name, path, css): (&'static str, &str, &str)) -> Page {
+    browser.open(&format!("{origin}{path}"));
+    let script = format!("return document.querySelector({}).getAttribute('href')", json!(css));
+    page(name, browser.run(&script).as_str().unwrap().to_owned().leak())
+}
+
+/// The page that asks before the first row of a list is moved to a virtual account, be it the one where it is.
+pub fn asked(browser: &Browser, origin: &str, name: &'static str, list: &str) -> Page {
+    browser.open(&format!("{origin}{list}"));
+    let script = "const [tick, to] = ['.tick input', 'select[name=to] option:last-child'].map((css) => \
+                  document.querySelector(css)); return `${tick.name}=${tick.value}&to=${to.value}`";
+    let query = browser.run(script);
+    page(name, format!("{list}/transfer?{}", query.as_str().unwrap()).leak())
+}
 
 pub const SIGN_IN: Page = page("sign-in", "/sign-in");
 pub const STANDBY: Page = Page { status: 503, ..page("standby", "/") };

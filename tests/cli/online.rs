@@ -591,7 +591,13 @@ fn a_clock_in_doubt_is_shown_and_accepted_and_its_alert_is_history() {
     let past = json(&node, &["alert", "list", "--history"]);
     let kinds: Vec<&str> = past.as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["clock-skew", "account-pending"]);
-    assert!(past[0]["cleared"].is_string(), "{past}");
+    assert!(past[0]["cleared"].is_string() && past[0]["cleared_by"] == "uid 0", "{past}");
+    let found =
+        |args: &[&str]| json(&node, &[&["alert", "list", "--history"], args].concat()).as_array().unwrap().len();
+    assert_eq!(
+        (found(&["--severity", "major"]), found(&["--search", "CLOCK"]), found(&["--search", "x y"])),
+        (1, 1, 0)
+    );
     assert_eq!(json(&node, &["alert", "list", "--history", "--account", "TEST"]).as_array().unwrap().len(), 1);
     let audit = plain(&node, &["audit", "export"]);
     assert!(audit.contains("clock-accept"), "{audit}");

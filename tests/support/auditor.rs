@@ -414,6 +414,7 @@ impl Auditor {
             Command::UseTotp { name, id, step } => self.use_totp(name, *id, *step)?,
             Command::ResetTotp { name } => self.reset_totp(name)?,
             Command::EndSessions { name } => self.sign_out(name)?,
+            Command::SetPreferences { name, preferences } => self.set_preferences(name, preferences)?,
             Command::CreateAdminIdentity { name, role, key_hash, expires } => {
                 self.create_identity(name, *role, *key_hash, expires.0)?;
             }

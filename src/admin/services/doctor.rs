@@ -37,7 +37,7 @@ impl Service {
             cluster(status.cluster, &status.verdict),
             failed_actions(status.failed_actions.len()),
             clock(state.meta().clock_ahead),
-            alerts(state.alerts().filter(|a| !a.acknowledged).count()),
+            alerts(state.alerts().filter(|a| a.acknowledged.is_none()).count()),
         ];
         Ok(checks.into_iter().map(Into::into).collect())
     }

@@ -1,6 +1,7 @@
 //! The pages themselves: each reads the state once and renders it, and makes the changes that its forms ask for.
 
 mod accounts;
+mod activity;
 mod administration;
 mod alerts;
 mod api_toolkit;
@@ -10,11 +11,15 @@ mod browser_certificate;
 mod drawing;
 mod events;
 mod identities;
+mod instance_changes;
 mod instances;
 mod inventory;
+mod license_changes;
+mod license_detail;
 mod licenses;
 mod network;
 mod overview;
+mod preferences;
 mod sealing_key;
 mod security;
 mod settings;
@@ -45,6 +50,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/support", get(support::show).post(support::check))
         .route("/support/bundle", post(support::bundle))
         .merge(accounts::routes())
+        .merge(activity::routes())
         .merge(alerts::routes())
         .merge(api_toolkit::routes())
         .merge(availability::routes())
@@ -52,10 +58,13 @@ pub fn routes() -> Router<Arc<App>> {
         .merge(browser_certificate::routes())
         .merge(events::routes())
         .merge(identities::routes())
+        .merge(instance_changes::routes())
         .merge(instances::routes())
         .merge(inventory::routes())
+        .merge(license_changes::routes())
         .merge(licenses::routes())
         .merge(sealing_key::routes())
+        .merge(preferences::routes())
         .merge(security::routes())
         .merge(settings::routes())
         .merge(synchronization::routes())

@@ -103,6 +103,14 @@ pub fn user(user: &User) -> Result<(), Refusal> {
     text("password hash", &user.password_hash, MAX_PASSWORD_HASH)
 }
 
+pub fn preferences(preferences: &Preferences) -> Result<(), Refusal> {
+    if !LIST_ROWS.contains(&preferences.rows) {
+        let choices = LIST_ROWS.map(|rows| rows.to_string()).join(", ");
+        return Err(invalid(format!("A page of a list has one of {choices} rows, not {}.", preferences.rows)));
+    }
+    text("time zone", &preferences.time_zone, MAX_TIME_ZONE)
+}
+
 /// The dates of a certificate the leader made for a command stamped `now`: so long, and beginning about then.
 pub fn certificate(certificate: &IdCertificate, now: Millis) -> Result<(), Refusal> {
     let from = certificate.not_before.0;

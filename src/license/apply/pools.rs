@@ -59,7 +59,8 @@ impl Apply<'_> {
                     "Virtual account \"{}\" now has {after} of \"{}\", not {before}: a term started or ended.",
                     va.name, license.name
                 );
-                self.inform(license.account, "terms-changed", message);
+                let concerns = vec![Subject::License(license.id), Subject::VirtualAccount(va.id)];
+                self.inform_about(license.account, "terms-changed", message, concerns);
             }
         }
         self.settle_pools();

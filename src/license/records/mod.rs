@@ -20,9 +20,10 @@ pub use usage::*;
 
 use super::ids::*;
 use super::{
-    AUDIT_BLOCK, AUTHORIZATION_LIFE, AuditEntry, BrowserCertificate, EVENT_BLOCK, LAPSE_GRACE, LICENSES_EXPIRED_SHOWN,
-    LICENSES_EXPIRING_DAYS, MAX_AUDIT, MAX_EVENTS, MAX_PAST_ALERTS, MIN_PASSWORD_BYTES, Outcome, Refusal,
-    RevocationList, RevokedBlock, Role, SYNC_DROPPED, SYNC_DUE, Sealing, ServerCertificate, ServerNames,
+    AUDIT_BLOCK, AUTHORIZATION_LIFE, AuditEntry, BrowserCertificate, DEFAULT_LIST_ROWS, EVENT_BLOCK, LAPSE_GRACE,
+    LICENSES_EXPIRED_SHOWN, LICENSES_EXPIRING_DAYS, MAX_AUDIT, MAX_EVENTS, MAX_PAST_ALERTS, MIN_PASSWORD_BYTES,
+    Outcome, Refusal, RevocationList, RevokedBlock, Role, SYNC_DROPPED, SYNC_DUE, Sealing, ServerCertificate,
+    ServerNames,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -13,7 +13,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 
 (() => {
   const region = () => document.getElementById("live");
-  if (!region()) return;
+  if (!region() || "still" in document.body.dataset) return;
   const notice = document.getElementById("reconnecting");
   const period = Number(region().dataset.every) * 1000;
   // On the page of a node that does not serve, 503 is the normal answer and anything else means that it serves now.
