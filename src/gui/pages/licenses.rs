@@ -297,11 +297,11 @@ fn seen<'a>(state: &'a State, viewer: &Viewer, id: u64) -> Result<Seen<'a>, Admi
 async fn usage_of(app: &App, viewer: &Viewer, uri: &Uri, id: u64) -> Result<Option<UsageChart>, AdminError> {
     let (asked, today) = {
         let state = app.state();
-        let (_, account, vas) = seen(&state, viewer, id)?;
+        let (license, account, vas) = seen(&state, viewer, id)?;
         let asked = UsageRequest {
             account: account.name.clone(),
             virtual_accounts: vas.iter().map(|(_, va)| va.name.clone()).collect(),
-            license: format!("#{id}"),
+            license: license.tag.clone(),
             days: usage::span(uri),
         };
         (asked, state.now())
