@@ -20,6 +20,12 @@ fn signed_in(driver: &Driver, lab: &Lab) -> Browser {
     browser
 }
 
+/// Signs out, and waits for the form to sign in again.
+fn sign_out(browser: &Browser) {
+    browser.click(".person form button");
+    browser.until_says("User name");
+}
+
 /// What an authenticator makes of a secret that was typed into it.
 fn seed(groups: &str) -> Seed {
     let secret: String = groups.split_whitespace().collect();
@@ -55,8 +61,7 @@ fn a_second_factor_is_set_up_signs_in_and_is_removed_by_clicks() {
     browser.until_at("/two-factor?done=factor-in-force");
     browser.says("A code is asked for at each sign-in from now on.");
 
-    browser.click(".person form button");
-    browser.until_at("/sign-in");
+    sign_out(&browser);
     browser.sign_in("ann", PASSWORD);
     browser.until_says("Code of your authenticator");
     assert!(browser.cookie().is_none(), "the password alone lets nobody in");
@@ -71,8 +76,7 @@ fn a_second_factor_is_set_up_signs_in_and_is_removed_by_clicks() {
     browser.fill("#code", &seed.code(first + 2));
     browser.click("form[action='/two-factor/remove'] button");
     browser.until_at("/two-factor?done=factor-removed");
-    browser.click(".person form button");
-    browser.until_at("/sign-in");
+    sign_out(&browser);
     browser.sign_in("ann", PASSWORD);
     browser.until_at("/");
 }
@@ -134,8 +138,7 @@ fn the_message_of_the_day_is_read_before_and_after_signing_in() {
     browser.until_at("/settings?done=setting-set");
     for (at, name) in [("/licenses", "message"), ("/sign-in", "message-sign-in")] {
         if at == "/sign-in" {
-            browser.click(".person form button");
-            browser.until_at(at);
+            sign_out(&browser);
         } else {
             browser.open(&lab.vip(at));
         }

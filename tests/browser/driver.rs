@@ -313,11 +313,13 @@ impl Browser {
         cookies.into_iter().find(|cookie| cookie.name() == "__Host-licraft")
     }
 
-    /// Everything that the browser has logged since the last look: errors of scripts, resources and the policy.
+    /// Everything that the browser has logged since the last look, of pages that are not its own: errors of scripts,
+    /// resources and the policy.
     pub fn log(&self) -> Vec<String> {
         let log = self.issue(Extended("se/log", json!({ "type": "browser" })));
         let text = |entry: &Value| format!("{}: {}", entry["level"], entry["message"]);
-        log.as_array().unwrap().iter().map(text).collect()
+        let ours = |entry: &&Value| !entry["message"].as_str().unwrap_or_default().starts_with("chrome://");
+        log.as_array().unwrap().iter().filter(ours).map(text).collect()
     }
 
     /// A command of the Chrome DevTools protocol.
