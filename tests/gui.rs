@@ -48,7 +48,7 @@ const PASSWORD: &str = "four unrelated words";
 const NOW: Millis = Millis(1_795_400_000_000);
 /// What products and people can put into the fields that the pages show.
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-const PAGES: [&str; 23] = [
+const PAGES: [&str; 26] = [
     "/",
     "/high-availability",
     "/high-availability/log",
@@ -85,6 +85,10 @@ struct Alone {
 }
 
 impl Alone {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), ahead: AtomicU64::new(0) })
+    }
+
     fn carry_out(&self, id: u128, actor: &str, command: Command) -> Outcome {
         self.carry_out_at(NOW, id, actor, command)
     }
@@ -320,7 +324,7 @@ impl Gui {
 
     /// On a node that serves, or on a retired one.
     fn on(retired: bool) -> Self {
-        let gui = Self::over(Arc::new(Alone { state: Mutex::default(), ahead: AtomicU64::new(0) }), retired);
+        let gui = Self::over(Alone::new(), retired);
         gui.done(Command::Initialize { server_uid: "5eed".into(), administrator: user("admin", false) });
         let settings = Settings { vip: vec!["10.0.0.12".into()], ..Settings::default() };
         gui.done(Command::SetSettings { settings });

@@ -107,7 +107,7 @@ async fn a_backup_is_saved_and_looked_through() {
     long.says("the passphrase is longer than any");
     assert_eq!(*gui.ledger.state().meta(), before, "to look changes nothing");
 
-    let other = Gui::over(Arc::new(Alone(Mutex::default())), false);
+    let other = Gui::over(Alone::new(), false);
     other.done(Command::Initialize { server_uid: "0ther".into(), administrator: user("admin", false) });
     let cookie = other.sign_in("admin", PASSWORD).await;
     other.verify(&cookie, PASSPHRASE, &file).await.says("Of another server Server 5eed");
