@@ -125,16 +125,21 @@ fn pages(shared: &Arc<Shared>, control: &Arc<Control>) -> crate::ha::shared::Pag
         let (ledger, clock) = (shared.ledger.clone(), shared.clock.clone());
         let parts = admin_parts(&shared, &control);
         let (sealer, service) = (parts.sealer.clone(), admin::Service::new(parts));
-        let lists = lists.clone();
-        let api = api::ApiContext { service: service.clone(), lists, clock: clock.clone(), serving: serving.clone() };
-        let data_dir = shared.config.data_dir.clone();
+        let (lists, host) = (lists.clone(), shared.host.clone());
+        let api = api::ApiContext {
+            service: service.clone(),
+            lists: lists.clone(),
+            clock: clock.clone(),
+            serving: serving.clone(),
+        };
         let cluster = control.clone();
         let vip_url = Arc::new(move || vip_url(&shared));
         let gui = gui::router(gui::GuiContext {
             ledger,
             cluster,
             service,
-            data_dir,
+            host,
+            lists,
             serving,
             retired,
             clock,

@@ -12,6 +12,8 @@ mod pages;
 #[path = "support/wait.rs"]
 mod wait;
 
+#[path = "browser/administration.rs"]
+mod administration;
 #[path = "browser/failover.rs"]
 mod failover;
 #[path = "browser/people.rs"]

@@ -3,6 +3,23 @@
 // Helpers of tests may unwrap as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[path = "gui/backups.rs"]
+mod backups;
+#[path = "gui/clock.rs"]
+mod clock;
+#[path = "gui/licensing.rs"]
+mod licensing;
+#[path = "gui/live.rs"]
+mod live;
+#[path = "gui/security.rs"]
+mod security;
+#[path = "support/site.rs"]
+mod site;
+#[path = "gui/support.rs"]
+mod support;
+#[path = "gui/two_factor.rs"]
+mod two_factor;
+
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use axum::Router;
 use axum::body::Body;
@@ -10,14 +27,18 @@ use http::header::{CONTENT_SECURITY_POLICY, COOKIE, HOST, LOCATION, ORIGIN, RETR
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use licraft::admin::*;
-use licraft::backup::Backup;
+use licraft::backup::{Backup, Manifest};
 use licraft::central::Asked;
 use licraft::gui::{GuiContext, router};
 use licraft::license::*;
+use licraft::listing::Lists;
+use licraft::pki::ca::Authority;
 use licraft::pki::seal::Sealer;
 use licraft::pki::totp::Seed;
 use licraft::product::listener::Peer;
 use licraft::raft::{Ledger, ProposeError};
+use licraft::store::{LeaderId, LogId};
+use licraft::telemetry::{Host, Resources};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,7 +48,7 @@ const PASSWORD: &str = "four unrelated words";
 const NOW: Millis = Millis(1_795_400_000_000);
 /// What products and people can put into the fields that the pages show.
 const HOSTILE: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 23] = [
     "/",
     "/high-availability",
     "/high-availability/log",
@@ -38,27 +59,42 @@ const PAGES: [&str; 20] = [
     "/accounts/requests",
     "/accounts/log",
     "/alerts",
+    "/alerts/history",
     "/event-log",
+    "/activity",
+    "/preferences",
     "/administration",
     "/synchronization",
     "/network",
     "/users",
     "/security",
+    "/security/identities",
+    "/backups",
     "/settings",
     "/api-toolkit",
     "/support",
     "/password",
+    "/two-factor",
 ];
 
 /// A ledger of one: applies at once.
-struct Alone(Mutex<Arc<State>>);
+struct Alone {
+    state: Mutex<Arc<State>>,
+    /// How far its clock is ahead, milliseconds.
+    ahead: AtomicU64,
+}
 
 impl Alone {
     fn carry_out(&self, id: u128, actor: &str, command: Command) -> Outcome {
-        let mut state = self.0.lock().unwrap();
+        self.carry_out_at(NOW, id, actor, command)
+    }
+
+    fn carry_out_at(&self, at: Millis, id: u128, actor: &str, command: Command) -> Outcome {
+        let mut state = self.state.lock().unwrap();
         let mut next = State::clone(&state);
         let request = licraft::license::Request { id, actor: actor.into(), command };
-        let outcome = next.apply(Stamp::at(NOW), &request, &mut BTreeSet::new());
+        let wall = at.plus(self.ahead.load(Ordering::Relaxed));
+        let outcome = next.apply(Stamp { wall, at }, &request, &mut BTreeSet::new());
         *state = Arc::new(next);
         outcome
     }
@@ -70,12 +106,12 @@ impl Ledger for Alone {
         Ok(self.carry_out(id, actor, command))
     }
     fn state(&self) -> Arc<State> {
-        self.0.lock().unwrap().clone()
+        self.state.lock().unwrap().clone()
     }
 }
 
-/// A cluster that is what the test says.
-struct Cluster(Mutex<ClusterStatus>);
+/// A cluster that is what the test says, over a ledger.
+struct Cluster(Mutex<ClusterStatus>, Arc<Alone>);
 
 fn not_asked<T>() -> Result<T, AdminError> {
     Err(AdminError::new(Kind::NotBuilt, "the pages do not ask for this"))
@@ -140,8 +176,15 @@ impl ClusterControl for Cluster {
     async fn preflight(&self, _: Preflight) -> Result<Vec<Check>, AdminError> {
         not_asked()
     }
-    async fn rotate_sealing_key(&self, _: &str, _: Progress) -> Result<(), AdminError> {
-        not_asked()
+    async fn rotate_sealing_key(&self, _: &str, progress: Progress) -> Result<(), AdminError> {
+        let other = self.status().await.nodes[1].clone();
+        progress.step(format!("Handing the new key to {}...", other.name));
+        let refused =
+            AdminError::new(Kind::Unreachable, "secondary-node did not take the new key, so the old one stays");
+        match other.state {
+            NodeState::Online => Ok(()),
+            _ => Err(refused.because("it does not vote yet").hint("bring that node back")),
+        }
     }
     async fn take_sealing_key(&self, _: &[u8]) -> Result<(), AdminError> {
         not_asked()
@@ -150,7 +193,11 @@ impl ClusterControl for Cluster {
         not_asked()
     }
     async fn backup(&self) -> Result<Backup, AdminError> {
-        not_asked()
+        let state = State::clone(&self.1.state());
+        let applied = LogId { leader_id: LeaderId { term: 2, node_id: 1 }, index: 7 };
+        let manifest = Manifest::of(&state, applied, "primary-node".into(), NOW, None);
+        let ca = Authority::self_signed("test CA", 10, NOW).unwrap();
+        Ok(Backup { manifest, sealer: sealer(), ca, state })
     }
     async fn restore(&self, _: Backup, _: bool, _: Progress) -> Result<(), AdminError> {
         not_asked()
@@ -206,6 +253,12 @@ fn node(name: &str, address: &str, role: NodeRole) -> NodeStatus {
         flush_lag_ms: Some(2),
         replay_lag_ms: Some(3),
         connected_since: None,
+        resources: Some(Resources {
+            memory_used: 2_000_000_000,
+            memory_total: 8_000_000_000,
+            disk_used: 30_000_000_000,
+            disk_total: 100_000_000_000,
+        }),
     }
 }
 
@@ -267,7 +320,7 @@ impl Gui {
 
     /// On a node that serves, or on a retired one.
     fn on(retired: bool) -> Self {
-        let gui = Self::over(Arc::new(Alone(Mutex::default())), retired);
+        let gui = Self::over(Arc::new(Alone { state: Mutex::default(), ahead: AtomicU64::new(0) }), retired);
         gui.done(Command::Initialize { server_uid: "5eed".into(), administrator: user("admin", false) });
         let settings = Settings { vip: vec!["10.0.0.12".into()], ..Settings::default() };
         gui.done(Command::SetSettings { settings });
@@ -276,10 +329,11 @@ impl Gui {
 
     /// On a node with this ledger.
     fn over(ledger: Arc<Alone>, retired: bool) -> Self {
-        let cluster = Arc::new(Cluster(Mutex::new(normal())));
+        let cluster = Arc::new(Cluster(Mutex::new(normal()), ledger.clone()));
         let serving = Arc::new(AtomicBool::new(!retired));
         let (asked, later) = (serving.clone(), Arc::<AtomicU64>::default());
         let clock = later.clone();
+        let authority = Authority::self_signed("test CA", 10, NOW).unwrap();
         let own = (!retired).then(sealer);
         let key = own.clone();
         let parts = Parts {
@@ -288,14 +342,17 @@ impl Gui {
             sync: Arc::new(NoCentral),
             forwarder: Arc::new(Here),
             sealer: Arc::new(move || key.clone()),
-            authority: Arc::new(|| None),
+            authority: Arc::new(move || {
+                Authority::from_parts(authority.cert_der().to_vec(), authority.key_pkcs8().to_vec().into()).ok()
+            }),
             clock: Arc::new(|| NOW),
         };
         let router = router(GuiContext {
             ledger: ledger.clone(),
             cluster: cluster.clone(),
             service: Service::new(parts),
-            data_dir: "/".into(),
+            host: Arc::new(Host::new("/".into())),
+            lists: Lists::new(ledger.clone()),
             serving: Arc::new(move || asked.load(Ordering::Relaxed)),
             retired,
             clock: Arc::new(move || NOW.plus(clock.load(Ordering::Relaxed))),
@@ -320,6 +377,13 @@ impl Gui {
         let (head, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
         Answer(Response::from_parts(head, body))
+    }
+
+    /// The beginning of an answer that goes on.
+    async fn get_head(&self, path: &str, cookie: &str) -> Response<Body> {
+        let peer = Peer("192.0.2.7:50000".parse().unwrap());
+        let request = Request::get(path).header(COOKIE, cookie).header(HOST, "10.0.0.12:8443").extension(peer);
+        self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     }
 
     async fn get(&self, path: &str, cookie: &str) -> Answer {
@@ -616,7 +680,8 @@ async fn hostile_texts_are_shown_as_texts_on_every_page() {
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let html = answer.0.body();
         assert!(!html.contains("<script>") && !html.contains("<img"), "{path}");
-        assert_eq!(html.contains(escaped), path != "/password", "{path}");
+        let plain = ["/password", "/two-factor", "/preferences"];
+        assert_eq!(html.contains(escaped), !plain.contains(&path.as_str()), "{path}");
         assert!(html.len() < 100_000, "{path}: {} bytes", html.len());
     }
     let form = gui.try_sign_in(HOSTILE, "wrong").await;
@@ -632,8 +697,8 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
     gui.fill("TEST");
     let cookie = gui.sign_in("admin", PASSWORD).await;
     let licenses = gui.get("/licenses", &cookie).await;
-    licenses.says("Billing Purchased In Use Substitution Balance Alerts");
-    licenses.says("TEST regid.base TEST / TEST2 – 0 34 0 -34 Insufficient Licenses");
+    licenses.says("Billing Purchased In Use Substitution Balance Usage Alerts");
+    licenses.says("TEST regid.base TEST / TEST2 – 0 34 0 -34 TEST2: 34 in use of 0, balance -34 Insufficient Licenses");
     licenses.says("Showing Page 1 of 1 (1 Record)");
     gui.get("/licenses?q=nothing", &cookie).await.says("Showing Page 1 of 1 (0 Records)");
 
@@ -652,7 +717,7 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
     let overview = gui.get("/", &cookie).await;
     overview.says("Compliance Out of Compliance 1 license is in use beyond what is purchased.");
     overview.says("Synchronization Failed");
-    overview.says("Insufficient Licenses TEST/TEST2/regid.base");
+    overview.says("TEST/TEST2/regid.base · raised");
     let time = r#"<time datetime="2026-11-23T02:13:20Z">2026-11-23 02:13 UTC</time>"#;
     assert!(overview.0.body().contains(time), "{}", overview.0.body());
 }
@@ -738,6 +803,96 @@ async fn tokens_are_made_shown_and_revoked() {
 }
 
 #[tokio::test]
+async fn usage_over_time_is_a_chart_and_a_table() {
+    let gui = Gui::new();
+    gui.fill("TEST");
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let state = gui.ledger.state();
+    let account = state.account_by_name("TEST").unwrap();
+    let license = state.licenses(account.id).next().unwrap().id;
+    let path = format!("/licenses/{license}");
+    let bars = |page: &Answer| page.0.body().matches("<g><title>").count();
+
+    let first = gui.get(&path, &cookie).await;
+    first.says("2026-11-23: at most 34 in use, 0 purchased, lowest balance -34, out of compliance");
+    first.says("Day (UTC) Purchased Most In Use Lowest Balance Compliance 2026-11-23 0 34 -34 Out of Compliance");
+    assert_eq!(bars(&first), 1);
+    assert!(first.0.body().contains(r##"<rect fill="url(#stripes)" x="291""##), "{}", first.0.body());
+
+    // Whoever sees another virtual account only sees that nothing was used there.
+    let virtual_accounts = vec![account.default_va];
+    let role = Role::VirtualAccountAdministrator;
+    let user = User { virtual_accounts, ..User::new("virtual".into(), role, weak_hash(PASSWORD), false) };
+    gui.done(Command::CreateUser { user });
+    let other = gui.sign_in("virtual", PASSWORD).await;
+    let theirs = gui.get(&path, &other).await;
+    theirs.says("Usage over time Nothing was purchased or used so far.");
+    assert!(!theirs.text().contains("TEST2"), "{}", theirs.text());
+
+    // What is purchased changes every day for more than a year.
+    let id = account.id;
+    for day in 1..=400_u64 {
+        let at = NOW.plus(day * Millis::DAY);
+        let term = Term { quantity: 30 + day % 9, start: NOW, end: None, billing: Billing::Prepaid };
+        let entitlement = Entitlement {
+            tag: "regid.base".into(),
+            name: "TEST".into(),
+            export_controlled: false,
+            terms: vec![term],
+            covered_by: vec![],
+        };
+        let (entitlements, response) = (vec![entitlement], [1; 32]);
+        let complete = Command::CompleteSync { account: id, seq: day, entitlements, response, signed: None };
+        for command in [complete, Command::BeginSync { account: id }] {
+            let outcome = gui.ledger.carry_out_at(at, 0, "test", command);
+            assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+        }
+    }
+    gui.later.store(400 * Millis::DAY, Ordering::Relaxed);
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    for (days, expected, says) in [
+        ("30", 30, "2027-12-28: at most 0 in use, 34 purchased"),
+        ("90", 90, "2027-12-28: at most 0 in use, 34 purchased"),
+        ("365", 53, "Week from 2027-12-22: at most 0 in use, 34 purchased"),
+    ] {
+        let page = gui.get(&format!("{path}?days={days}"), &cookie).await;
+        assert_eq!((bars(&page), page.status()), (expected, StatusCode::OK));
+        page.says(says);
+        let chosen = format!(r##"?days={days}#usage" aria-current="page">"##);
+        assert!(page.0.body().contains(&chosen), "{}", page.0.body());
+        assert!(page.0.body().len() < 60_000, "{} bytes for {days} days", page.0.body().len());
+    }
+    assert_eq!(bars(&gui.get(&format!("{path}?days=7"), &cookie).await), 30);
+    assert_eq!(gui.get("/licenses/999999", &cookie).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_overview_shows_the_compliance_of_each_account() {
+    let gui = Gui::new();
+    gui.fill("TEST");
+    gui.fill("OTHER");
+    for n in 0..12 {
+        let name = format!("empty {n:02}");
+        let (requested_by, smart_account) = ("admin".to_owned(), "Smart".to_owned());
+        let virtual_account = name.clone();
+        gui.done(Command::RequestAccount { name, requested_by, smart_account, virtual_account });
+    }
+    let cookie = gui.sign_in("admin", PASSWORD).await;
+    let overview = gui.get("/", &cookie).await;
+    overview.says("Compliance by account OTHER 1 license short TEST 1 license short empty 00 No license is purchased");
+    overview.says("2 more accounts");
+    let account = gui.ledger.state().account_by_name("TEST").unwrap().id;
+    let href = format!("/licenses?va={account}");
+    assert!(overview.0.body().contains(&format!(r#"<a href="{href}">TEST</a>"#)), "{}", overview.0.body());
+    let narrowed = gui.get(&href, &cookie).await;
+    narrowed.says("TEST / TEST2");
+    narrowed.says("Showing Page 1 of 1 (1 Record)");
+    assert!(narrowed.0.body().contains(&format!(r#"<option value="{account}" selected>TEST (all)"#)));
+    gui.get("/licenses", &cookie).await.says("Showing Page 1 of 1 (2 Records)");
+    gui.get(&format!("/product-instances?va={account}"), &cookie).await.says("(2 Records)");
+}
+
+#[tokio::test]
 async fn licenses_and_instances_have_pages_of_their_own() {
     let gui = Gui::new();
     gui.fill("TEST");
@@ -752,14 +907,14 @@ async fn licenses_and_instances_have_pages_of_their_own() {
     assert!(sorted.0.body().contains(r#"aria-sort="descending""#));
     let csv = gui.get("/licenses.csv", &cookie).await;
     assert!(
-        csv.0.body().contains("TEST,regid.base,TEST,TEST2,,0,34,0,-34,Insufficient Licenses\r\n"),
+        csv.0.body().contains("TEST,regid.base,TEST,TEST2,,0,34,0,-34,Insufficient Licenses,\r\n"),
         "{}",
         csv.0.body()
     );
 
     let instance = state.instances(None).next().unwrap().clone();
     let page = format!("/product-instances/{}", instance.id);
-    gui.get(&page, &cookie).await.says("ID certificate Serial number");
+    gui.get(&page, &cookie).await.says("ID certificate Valid Serial number");
     let moved = gui.submit(&format!("{page}/transfer"), &cookie, &[("to", "Default")]).await;
     let default = state.virtual_account(account.default_va).unwrap().name.clone();
     if default != "Default" {
@@ -804,13 +959,26 @@ async fn people_programs_and_alerts_are_managed_by_forms() {
     let source = "TEST/TEST2/regid.base";
     let answer = gui.submit("/alerts", &cookie, &[("kind", "insufficient-licenses"), ("source", source)]).await;
     assert_eq!(answer.header(LOCATION), "/alerts?done=alert-acknowledged");
-    assert!(gui.ledger.state().alerts().any(|a| a.key.source == source && a.acknowledged));
+    assert!(gui.ledger.state().alerts().any(|a| a.key.source == source && a.acknowledged.is_some()));
 
     let wrong = gui.submit("/settings", &cookie, &[("key", "central-url"), ("value", "http://a")]).await;
     assert_eq!(wrong.status(), StatusCode::UNPROCESSABLE_ENTITY);
     wrong.says("it must be an https URL");
     let set = gui.submit("/settings", &cookie, &[("key", "central-url"), ("value", "https://central.example")]).await;
     assert_eq!(set.header(LOCATION), "/settings?done=setting-set");
+    let long = gui.submit("/settings", &cookie, &[("key", "message-of-the-day"), ("value", &"x".repeat(501))]).await;
+    assert_eq!(long.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    long.says("The message of the day has 501 characters;");
+    let message = [("key", "message-of-the-day"), ("value", "Staff <b>only</b>.\r\nNobody else.")];
+    gui.submit("/settings", &cookie, &message).await;
+    let escaped = ">Staff &#60;b&#62;only&#60;/b&#62;.\nNobody else.</";
+    let wrong = gui.try_sign_in("ann", "wrong").await;
+    for page in [gui.get("/sign-in", "").await, wrong, gui.get("/", &cookie).await, gui.get("/settings", &cookie).await]
+    {
+        assert!(page.0.body().contains(escaped), "{}", page.0.body());
+    }
+    gui.submit("/settings", &cookie, &[("key", "message-of-the-day"), ("value", " ")]).await;
+    assert!(!gui.get("/sign-in", "").await.text().contains("Staff"));
     let failed = gui.submit(&format!("/synchronization/{account}/now"), &cookie, &[]).await;
     failed.says("central does not answer. Why: the line is dead.");
     let file = gui.submit(&format!("/synchronization/{account}/request.json"), &cookie, &[]).await;
@@ -844,7 +1012,7 @@ async fn each_role_sees_and_changes_what_is_its_own() {
     }
     let reader = gui.sign_in("reader", PASSWORD).await;
     gui.get("/licenses", &reader).await.says("OTHER");
-    for path in ["/users", "/settings", "/api-toolkit"] {
+    for path in ["/users", "/backups", "/settings", "/api-toolkit"] {
         assert_eq!(gui.get(path, &reader).await.status(), StatusCode::FORBIDDEN, "{path}");
     }
     assert!(!gui.get("/security", &reader).await.text().contains("Audit log"));
@@ -898,6 +1066,7 @@ async fn high_availability_says_what_operators_match_on() {
     all_well.says("Heartbeat Connection status: Connected VIP 10.0.0.12 held by primary-node");
     all_well.says("Active Server Active primary-node public address (10.0.0.5) Cluster address 10.0.0.5:7441");
     all_well.says("Standby Server Standby secondary-node public address (10.0.0.10)");
+    all_well.says("Physical Memory 25 % of 8.0 GB Disk Space 30 % of 100.0 GB Current Version 0.1.0");
     all_well.says("Last applied 2/53CDB6 Replication in sync; lag: write 1 ms, flush 2 ms, replay 3 ms");
     all_well.says("secondary-node is in sync and safe to promote.");
 
@@ -954,7 +1123,8 @@ async fn a_retired_node_shows_what_it_has_and_says_on_each_page_that_it_is_retir
     let cookie = gui.sign_in("admin", PASSWORD).await;
     for path in PAGES {
         let page = gui.get(path, &cookie).await;
-        if path.starts_with("/high-availability") || ["/network", "/support"].contains(&path) {
+        let gone = ["/network", "/backups", "/support", "/preferences"];
+        if path.starts_with("/high-availability") || gone.contains(&path) {
             assert_eq!((page.status(), page.header(LOCATION)), (StatusCode::SEE_OTHER, "/"), "there is no such page");
             continue;
         }

@@ -7,6 +7,8 @@
 mod alerts;
 #[path = "support/auditor.rs"]
 mod auditor;
+#[path = "license/events.rs"]
+mod events;
 #[path = "license/life.rs"]
 mod life;
 #[path = "support/rig.rs"]
@@ -17,6 +19,8 @@ mod steps;
 mod substitution;
 #[path = "license/time.rs"]
 mod time;
+#[path = "license/usage.rs"]
+mod usage;
 
 use licraft::license::*;
 use proptest::prelude::*;
@@ -139,6 +143,7 @@ const MUST_MEET: &[&str] = &[
     "repeated",
     "revoked",
     "substitution",
+    "usage of several days",
 ];
 
 // ---- the story ----

@@ -1,4 +1,4 @@
-//! A program that uses the REST API at the virtual address, from a process of its own, over HTTPS.
+//! A program that uses the REST API at the virtual address, and the pages beside it, from a process of its own, over HTTPS.
 
 use super::report::{Row, Runs};
 use super::system::System;
@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 
 /// Between two accounts: what central takes of one server for long, and what the service that follows the schedules keeps.
 const PACE: Duration = Duration::from_millis(100);
+/// Who looks at the pages.
+const PERSON: &str = "bench";
+const PASSWORD: &str = "four unrelated words";
 /// A synchronization that central told to wait is asked for again so much later.
 const SYNC_PAUSE: Duration = Duration::from_millis(500);
 
 /// The lists of the largest account and of the server, by what they are called in the report; all of them are measured.
-const LISTS: [(&str, &[&str]); 12] = [
+const LISTS: [(&str, &[&str]); 16] = [
     (
         "product instances of the largest account, pages in each order",
         &[
@@ -71,6 +74,28 @@ const LISTS: [(&str, &[&str]); 12] = [
         "existing scripts' calls (POST licenses, alerts, devices)",
         &["site-00/licenses POST", "site-00/alerts POST", "site-00/devices POST"],
     ),
+    (
+        "page of all product instances, in each order",
+        &[
+            "/product-instances",
+            "/product-instances?page=3000",
+            "/product-instances?sort=name&page=3000",
+            "/product-instances?sort=-productType",
+            "/product-instances?sort=virtualAccount",
+            "/product-instances?sort=-lastContact",
+            "/product-instances?sort=alerts",
+        ],
+    ),
+    (
+        "page of product instances, searched",
+        &[
+            "/product-instances?q=S00R3-17",
+            "/product-instances?q=there+is+none&sort=-lastContact",
+            "/product-instances?q=simulated&sort=-lastContact",
+        ],
+    ),
+    ("page of licenses", &["/licenses", "/licenses?sort=-balance", "/licenses?q=license+1"]),
+    ("other pages", &["/", "/accounts", "/alerts", "/inventory", "/event-log", "/administration", "/synchronization"]),
 ];
 
 /// The program.
@@ -79,6 +104,8 @@ pub struct Rest {
     base: String,
     metrics: String,
     authorization: String,
+    /// Of a person who is signed in to the pages.
+    cookie: String,
 }
 
 impl Rest {
@@ -89,19 +116,49 @@ impl Rest {
         let mut roots = certificates_from_pem(&std::fs::read(system.demo().join("ca.pem"))?)?;
         roots.extend(certificates_from_pem(&std::fs::read(system.demo().join("central/vendor-root.pem"))?)?);
         let tls = client_config(roots.iter().map(Vec::as_slice), None)?;
-        let http = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().http1_only().build()?;
+        let http = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().http1_only();
+        // The sign-in's answer, which has the cookie, leads on.
+        let http = http.redirect(reqwest::redirect::Policy::none()).build()?;
         let (base, metrics) = (system.pages_url(), system.metrics_url(&system.active()?)?);
-        let mut rest = Self { http, base, metrics, authorization: String::new() };
+        let mut rest = Self { http, base, metrics, authorization: String::new(), cookie: String::new() };
         let asked = json!({
             "grant_type": "client_credentials", "client_id": made["id"], "client_secret": made["secret"]
         });
         let answer = rest.http.post(format!("{}/oauth/token", rest.base)).json(&asked).send().await?;
         let answer: Value = answer.error_for_status()?.json().await?;
         rest.authorization = format!("Bearer {}", answer["access_token"].as_str().context("no access token")?);
+        rest.cookie = rest.sign_in(system).await?;
         Ok(rest)
     }
 
+    /// Signs a person in and returns the cookie of the session.
+    async fn sign_in(&self, system: &System) -> Result<String> {
+        let file = system.demo().join("bench-password");
+        std::fs::write(&file, PASSWORD)?;
+        let file = file.to_str().context("the demo's folder is no text")?;
+        system.run(&["user", "create", PERSON, "--role", "system-administrator", "--password-file", file])?;
+        let form = [("name", PERSON), ("password", PASSWORD)];
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self.http.post(format!("{}/sign-in", self.base)).header("origin", &self.base);
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+        let answer = request.send().await?;
+        let cookie = answer.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
+        let cookie = cookie.with_context(|| format!("no session: {}", answer.status()))?;
+        Ok(cookie.split(';').next().unwrap_or_default().to_owned())
+    }
+
+    /// The JSON at a path of REST, or nothing of a page.
     async fn get(&self, path: &str) -> Result<Value> {
+        if path.starts_with('/') {
+            let request = self.http.get(format!("{}{path}", self.base)).header("cookie", &self.cookie);
+            let answer = request.send().await?;
+            // A session that has ended leads to the sign-in.
+            if answer.status() != reqwest::StatusCode::OK {
+                bail!("{path}: {}", answer.status());
+            }
+            answer.bytes().await?;
+            return Ok(Value::Null);
+        }
         let (place, post) = path.strip_suffix(" POST").map_or((path, false), |place| (place, true));
         let url = match place.strip_prefix("../") {
             Some(place) => format!("{}/api/v1/{place}", self.base),

@@ -148,7 +148,7 @@ fn action(service: &str, method: &str) -> Action {
         ("Audit", _) => Action::ReadAudit,
         // Answers members alone, each for itself.
         ("Cluster", "CertifyNode") => Action::Look,
-        (_, "List" | "ListSetAside" | "Show" | "Status" | "Get" | "History" | "Check") => Action::Look,
+        (_, "List" | "ListSetAside" | "Show" | "Status" | "Get" | "History" | "Check" | "Usage") => Action::Look,
         ("Accounts", _) => Action::ManageAccounts,
         ("VirtualAccounts", _) => Action::ManageVirtualAccounts,
         ("Tokens", _) => Action::ManageTokens,
@@ -198,7 +198,9 @@ mod tests {
             ("/licraft.admin.Audit/Export", Action::ReadAudit),
             ("/licraft.admin.AdminIdentities/Create", Action::ManageUsers),
             ("/licraft.admin.Users/ResetTotp", Action::ManageUsers),
+            ("/licraft.admin.Users/SetPreferences", Action::ManageUsers),
             ("/licraft.admin.Licenses/Label", Action::ManageLicenses),
+            ("/licraft.admin.Licenses/Usage", Action::Look),
             ("/licraft.admin.Later/Anything", Action::ManageCluster),
         ] {
             let (service, method) = split(path);

@@ -12,6 +12,7 @@ mod service;
 mod services;
 mod status;
 mod wire;
+mod zones;
 
 pub use caller::{Caller, Peer, REQUEST_ID_KEY, on_behalf};
 pub use cluster::{
@@ -26,5 +27,6 @@ pub use listen::{Aside, GROUP, Identify, Incoming, SocketFile, TlsSource, tls, u
 pub use service::{Parts, Service, serve};
 pub use status::{
     ClusterState, ClusterStatus, Daemon, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, Replication,
-    VipStatus, rfc3339,
+    VipStatus, date, rfc3339,
 };
+pub use zones::{time_zone, time_zones};

@@ -23,6 +23,7 @@ use crate::proto::admin::{
 };
 use crate::raft::Ledger;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tonic::Request;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -49,6 +50,8 @@ pub struct Parts {
 pub struct Service {
     pub(super) parts: Arc<Parts>,
     pub(super) passwords: Passwords,
+    /// Held by whoever looks through a backup: each takes memory for its key.
+    pub(super) looking: Arc<Semaphore>,
 }
 
 /// Answers calls that come in over `incoming` until `stop` is done; open calls are then finished first.
@@ -76,7 +79,7 @@ const MAX_IMPORT: usize = MAX_DOCUMENT_BYTES + 1024;
 impl Service {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self { parts: Arc::new(parts), passwords: Passwords::default() }
+        Self { parts: Arc::new(parts), passwords: Passwords::default(), looking: Arc::new(Semaphore::new(1)) }
     }
 
     fn routes(&self) -> Routes {

@@ -2,6 +2,7 @@
 //! JSON that users rely on; fields that only the table needs are skipped there.
 
 use crate::license::Millis;
+use crate::telemetry::Resources;
 use serde::{Serialize, Serializer};
 
 /// The cluster as this node sees it.
@@ -104,6 +105,9 @@ pub struct NodeStatus {
     /// Since when this node replicates to it without a break.
     #[serde(skip)]
     pub connected_since: Option<Millis>,
+    /// Of its machine; none where not known.
+    #[serde(skip)]
+    pub resources: Option<Resources>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -149,6 +153,12 @@ pub fn rfc3339(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{} ms", at.0), |t| t.to_string())
 }
 
+/// The day (UTC) of a moment, as in RFC 3339.
+pub fn date(at: Millis) -> String {
+    let text = rfc3339(at);
+    text.split_once('T').map_or(text.clone(), |(day, _)| day.to_owned())
+}
+
 fn as_rfc3339<S: Serializer>(at: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*at))
 }
@@ -189,6 +199,7 @@ mod tests {
                 flush_lag_ms: None,
                 replay_lag_ms: Some(0),
                 connected_since: Some(Millis(5)),
+                resources: None,
             }],
             daemons: vec![Daemon { name: "raft".into(), active: true, enabled: true }],
             changing_since: Some(Millis(7)),

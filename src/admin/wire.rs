@@ -149,6 +149,8 @@ impl From<proto::Node> for NodeStatus {
             flush_lag_ms: n.flush_lag_ms,
             replay_lag_ms: n.replay_lag_ms,
             connected_since: ms_some(n.connected_since_ms),
+            // The pages alone show them, and these are on the node that knows.
+            resources: None,
         }
     }
 }
@@ -180,6 +182,16 @@ pub fn severity(severity: license::Severity) -> proto::Severity {
         license::Severity::Informational => proto::Severity::Informational,
         license::Severity::Minor => proto::Severity::Minor,
         license::Severity::Major => proto::Severity::Major,
+    }
+}
+
+/// None where nothing is said.
+pub fn some_severity(severity: proto::Severity) -> Option<license::Severity> {
+    match severity {
+        proto::Severity::Unspecified => None,
+        proto::Severity::Informational => Some(license::Severity::Informational),
+        proto::Severity::Minor => Some(license::Severity::Minor),
+        proto::Severity::Major => Some(license::Severity::Major),
     }
 }
 

@@ -3,12 +3,15 @@
 use super::extract::{Body, Client};
 use super::problem::{Problem, Problems};
 use super::{Answer, Api, done};
-use crate::admin::rfc3339;
+use crate::admin::{AdminError, rfc3339};
 use crate::license::{Action, Millis, Place};
 use crate::proto::admin::certificates_server::Certificates as Service;
-use crate::proto::admin::{self, ImportBrowserRequest, ResetBrowserRequest, ShowCertificateRequest};
+use crate::proto::admin::{
+    self, ImportBrowserRequest, ResetBrowserRequest, RotateSealingKeyRequest, ShowCertificateRequest,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::TryStreamExt;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -128,4 +131,26 @@ pub async fn reset(app: Api, client: Client) -> Result<StatusCode, Problem> {
     client.require(Action::ManageSettings, Place::Server, &app.state())?;
     done(Service::reset_browser(&app.context.service, app.ask(&client, ResetBrowserRequest {})).await)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How the sealing key was changed.
+#[derive(Serialize, ToSchema)]
+pub struct Rotated {
+    /// What was done, in words.
+    steps: Vec<String>,
+}
+
+/// Make a new key for the secrets that the nodes keep, and seal everything under it. Answers when that is done.
+///
+/// Every data node must be up; if one cannot take the key, the old one stays. Access tokens end with the old key.
+#[utoipa::path(
+    post, path = "/api/v1/certificates/sealing-key", tag = "server",
+    responses((status = 200, body = Rotated), Problems), security(("bearer" = []))
+)]
+pub async fn rotate_sealing_key(app: Api, client: Client) -> Answer<Rotated> {
+    client.require(Action::ManageCluster, Place::Server, &app.state())?;
+    let asked = app.ask(&client, RotateSealingKeyRequest {});
+    let replies = done(Service::rotate_sealing_key(&app.context.service, asked).await)?;
+    let steps = replies.map_ok(|step| step.text).try_collect().await.map_err(AdminError::from)?;
+    Ok(axum::Json(Rotated { steps }))
 }

@@ -6,7 +6,7 @@ use super::problem::{Problem, Problems};
 use super::{Answer, Api, App, PAGE, done};
 use crate::admin::rfc3339;
 use crate::license::{self, AccountId, Action, Place, State};
-use crate::listing::{self, AlertColumn, AlertSearch, EventColumn, EventSearch, Needle};
+use crate::listing::{self, AlertColumn, AlertFilter, AlertSearch, EventColumn, EventSearch, Needle};
 use crate::proto::admin::AlertRef;
 use crate::proto::admin::alerts_server::Alerts;
 use http::StatusCode;
@@ -187,9 +187,7 @@ impl Default for WantedAlerts {
 
 fn alerts_among(state: &State, account: Option<AccountId>, asked: &WantedAlerts) -> Result<Part<Alert>, Problem> {
     let wanted = AlertSearch {
-        account,
-        search: Needle::new(&asked.search),
-        severity: asked.severity.map(Into::into),
+        filter: AlertFilter { account, search: Needle::new(&asked.search), severity: asked.severity.map(Into::into) },
         acknowledged: asked.acknowledged,
         order: order(&asked.sort, AlertColumn::Kind)?,
         window: window(asked.offset, asked.limit)?,
@@ -230,50 +228,73 @@ pub async fn alerts(app: Api, client: Client, Query(asked): Query<WantedAlerts>)
 
 /// An alert whose cause is gone, as it last stood.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PastAlert {
     /// Counts up without holes.
     number: u64,
     cleared: String,
+    /// By whose request the cause went; `time` where it went by itself.
+    cleared_by: String,
     alert: Alert,
 }
 
+/// Which cleared alerts are wanted.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WantedPast {
+    /// Only titles, sources and messages that hold this text, in whatever case.
+    #[param(required = false)]
+    search: String,
+    #[param(required = false, inline)]
+    severity: Option<Severity>,
+    /// Rows at most; 100 if left out.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Only what comes after the row with this number.
+    #[param(minimum = 0, required = false)]
+    after: u64,
+}
+
 /// Cleared alerts, oldest first; for the next page send the number of the last one as `after`.
-fn past(state: &State, of: Option<AccountId>, page: &Page) -> Result<Vec<PastAlert>, Problem> {
-    let wanted = state.past_alerts(page.after).filter(|past| of.is_none() || past.alert.account == of);
+fn past(state: &State, account: Option<AccountId>, asked: &WantedPast) -> Result<Vec<PastAlert>, Problem> {
+    let wanted = AlertFilter { account, search: Needle::new(&asked.search), severity: asked.severity.map(Into::into) };
+    let limit = window(0, asked.limit.unwrap_or(PAGE))?.limit;
     let row = |past: &license::PastAlert| PastAlert {
         number: past.seq,
         cleared: rfc3339(past.cleared),
+        cleared_by: past.cleared_by.clone(),
         alert: Alert::from(&past.alert),
     };
-    Ok(wanted.take(page.limit()?).map(row).collect())
+    Ok(listing::past_alerts(state, asked.after, &wanted).take(limit).map(row).collect())
 }
 
 /// What was wrong in an account, oldest first.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}/alerts/history", tag = "alerts and events",
-    params(("account" = String, Path), Page),
+    params(("account" = String, Path), WantedPast),
     responses((status = 200, body = Vec<PastAlert>), Problems), security(("bearer" = []))
 )]
 pub async fn past_of_account(
     app: Api,
     client: Client,
     Path(account): Path<String>,
-    Query(page): Query<Page>,
+    Query(asked): Query<WantedPast>,
 ) -> Answer<Vec<PastAlert>> {
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?.id;
-    Ok(axum::Json(past(&state, Some(account), &page)?))
+    Ok(axum::Json(past(&state, Some(account), &asked)?))
 }
 
 /// What was wrong on the server, oldest first.
 #[utoipa::path(
-    get, path = "/api/v1/alerts/history", tag = "alerts and events", params(Page),
+    get, path = "/api/v1/alerts/history", tag = "alerts and events", params(WantedPast),
     responses((status = 200, body = Vec<PastAlert>), Problems), security(("bearer" = []))
 )]
-pub async fn past_alerts(app: Api, client: Client, Query(page): Query<Page>) -> Answer<Vec<PastAlert>> {
+pub async fn past_alerts(app: Api, client: Client, Query(asked): Query<WantedPast>) -> Answer<Vec<PastAlert>> {
     let state = app.state();
     client.require(Action::Look, Place::Server, &state)?;
-    Ok(axum::Json(past(&state, None, &page)?))
+    Ok(axum::Json(past(&state, None, &asked)?))
 }
 
 /// Which alert.

@@ -6,8 +6,8 @@ use super::{Answer, Api};
 use crate::admin::rfc3339;
 use crate::license::{Account, Action, Billing, Instance, InstanceId, Severity, State, Term, VirtualAccount};
 use crate::listing::{
-    self, AlertColumn, AlertSearch, InstanceColumn, InstanceSearch, LicenseColumn, LicenseRow, LicenseSearch, Needle,
-    Order, Window, Within,
+    self, AlertColumn, AlertFilter, AlertSearch, InstanceColumn, InstanceSearch, LicenseColumn, LicenseRow,
+    LicenseSearch, Needle, Order, Window, Within,
 };
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
@@ -175,6 +175,9 @@ pub struct Alert {
     /// What to do about it.
     action: String,
     acknowledged: bool,
+    /// When, and by whom.
+    acknowledged_at: Option<String>,
+    acknowledged_by: Option<String>,
     /// The kind by its stable name.
     kind: &'static str,
 }
@@ -193,7 +196,9 @@ impl From<&crate::license::Alert> for Alert {
             action_due: alert.due.map(rfc3339),
             raised: rfc3339(alert.raised),
             action: alert.action.clone(),
-            acknowledged: alert.acknowledged,
+            acknowledged: alert.acknowledged.is_some(),
+            acknowledged_at: alert.acknowledged.as_ref().map(|a| rfc3339(a.at)),
+            acknowledged_by: alert.acknowledged.as_ref().map(|a| a.by.clone()),
             kind: alert.key.kind.as_str(),
         }
     }
@@ -224,9 +229,7 @@ pub async fn alerts(
     let state = app.state();
     let account = client.account(Action::Look, &state, &account)?;
     let search = AlertSearch {
-        account: Some(account.id),
-        search: Needle::default(),
-        severity: None,
+        filter: AlertFilter { account: Some(account.id), ..AlertFilter::default() },
         acknowledged: None,
         order: Order::ascending(AlertColumn::Kind),
         window: wanted.window()?,

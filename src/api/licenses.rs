@@ -1,13 +1,13 @@
-//! Licenses, page by page, and their transfer between virtual accounts.
+//! Licenses, page by page, their usage over time, and their transfer between virtual accounts.
 
 use super::extract::{Body, Client, Path, Query, order, window};
 use super::incumbent::License;
 use super::problem::{Problem, Problems};
 use super::{Answer, Api, done};
-use crate::license::Action;
+use crate::license::{Action, Millis};
 use crate::listing::{self, LicenseColumn, LicenseSearch, Needle, Order, Window};
 use crate::proto::admin::licenses_server::Licenses;
-use crate::proto::admin::{self, LabelLicenseRequest, ShowLicenseRequest, TransferLicenseRequest};
+use crate::proto::admin::{self, LabelLicenseRequest, ShowLicenseRequest, TransferLicenseRequest, UsageRequest};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Search {
-    /// Only names and tags that hold this text, in whatever case.
+    /// Only names, tags and labels that hold this text, in whatever case.
     #[param(required = false)]
     search: String,
     /// Only this virtual account.
@@ -145,6 +145,89 @@ pub async fn show(app: Api, client: Client, Path((account, license)): Path<(Stri
     };
     let loans = shown.loans.into_iter().map(loan).collect();
     Ok(axum::Json(LicenseShown { licenses: licenses.collect(), loans }))
+}
+
+/// Whose usage over time is wanted.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsageSearch {
+    /// Only this license: its name or entitlement tag.
+    #[param(required = false)]
+    license: String,
+    /// Only this virtual account.
+    #[param(required = false)]
+    virtual_account: String,
+    /// So many days up to today; 30 if left out.
+    #[param(minimum = 1, maximum = 400, required = false)]
+    days: u32,
+}
+
+impl Default for UsageSearch {
+    fn default() -> Self {
+        let (license, virtual_account) = Default::default();
+        Self { license, virtual_account, days: 30 }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct UsageOverTime {
+    /// Oldest first, from the first one on of which something is known, up to today.
+    days: Vec<UsageDay>,
+}
+
+/// A day in UTC.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageDay {
+    #[schema(format = Date)]
+    date: String,
+    /// At the end of the day; of today, by now.
+    purchased: u64,
+    /// At the end of the day; of today, by now.
+    in_use: u64,
+    /// The most in use at any time of the day. Of several licenses or virtual accounts it is added up, and need not have
+    /// been at one time.
+    peak_in_use: u64,
+    /// Lent (negative) or borrowed (positive), at the end of the day.
+    substitution: i64,
+    /// The lowest balance that any of the licenses had in any of the virtual accounts at any time of the day.
+    lowest_balance: i64,
+    /// So many of the licenses in virtual accounts were out of compliance at any time of the day.
+    out_of_compliance: u64,
+}
+
+/// What an account had and used day by day: one license or all, in one virtual account or all.
+#[utoipa::path(
+    get, path = "/api/v1/accounts/{account}/usage", tag = "licenses",
+    params(("account" = String, Path), UsageSearch),
+    responses((status = 200, body = UsageOverTime), Problems), security(("bearer" = []))
+)]
+pub async fn usage(
+    app: Api,
+    client: Client,
+    Path(account): Path<String>,
+    Query(UsageSearch { license, virtual_account, days }): Query<UsageSearch>,
+) -> Answer<UsageOverTime> {
+    let virtual_accounts = match virtual_account.as_str() {
+        "" => client.account(Action::Look, &app.state(), &account).map(|_| Vec::new())?,
+        name => {
+            client.virtual_account(Action::Look, &app.state(), (&account, name))?;
+            vec![virtual_account]
+        }
+    };
+    let asked = UsageRequest { account, virtual_accounts, license, days };
+    let shown = done(Licenses::usage(&app.context.service, app.ask(&client, asked)).await)?;
+    let day = |day: admin::UsageDay| UsageDay {
+        date: crate::admin::date(Millis(day.day_ms)),
+        purchased: day.purchased,
+        in_use: day.in_use,
+        peak_in_use: day.peak_in_use,
+        substitution: day.substitution,
+        lowest_balance: day.lowest_balance,
+        out_of_compliance: day.out_of_compliance,
+    };
+    Ok(axum::Json(UsageOverTime { days: shown.days.into_iter().map(day).collect() }))
 }
 
 /// What moves from where to where.

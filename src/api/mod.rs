@@ -7,6 +7,7 @@ mod accounts;
 mod certificates;
 mod events;
 mod extract;
+mod identities;
 mod incumbent;
 mod instances;
 mod licenses;
@@ -159,6 +160,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(accounts::virtual_accounts, accounts::create_virtual_account))
         .routes(routes!(accounts::rename_virtual_account, accounts::delete_virtual_account))
         .routes(routes!(licenses::show))
+        .routes(routes!(licenses::usage))
         .routes(routes!(licenses::transfer))
         .routes(routes!(licenses::label))
         .routes(routes!(instances::list))
@@ -186,14 +188,19 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(people::set_disabled))
         .routes(routes!(people::enrol, people::confirm, people::reset))
         .routes(routes!(people::sign_out))
+        .routes(routes!(identities::list, identities::create))
+        .routes(routes!(identities::revoke))
+        .routes(routes!(people::set_preferences))
         .routes(routes!(server::settings))
         .routes(routes!(server::set))
         .routes(routes!(server::cluster))
         .routes(routes!(server::clock))
         .routes(routes!(server::accept_clock))
         .routes(routes!(server::doctor))
+        .routes(routes!(server::diagnostics))
         .routes(routes!(certificates::show))
         .routes(routes!(certificates::import, certificates::reset))
+        .routes(routes!(certificates::rotate_sealing_key))
         .split_for_parts();
     let openapi = Arc::new(openapi);
     routes

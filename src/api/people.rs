@@ -8,8 +8,9 @@ use crate::license::{Action, Millis, Place};
 use crate::proto::admin::api_clients_server::ApiClients;
 use crate::proto::admin::users_server::Users;
 use crate::proto::admin::{
-    AccountRef, ApiClientRef, ConfirmTotpRequest, CreateApiClientRequest, CreateUserRequest, ListUsersRequest,
-    SetDisabledRequest, SetPasswordRequest, SetRoleRequest, UserRef, UserRole, VirtualAccountRef,
+    self, AccountRef, ApiClientRef, ConfirmTotpRequest, CreateApiClientRequest, CreateUserRequest, ListUsersRequest,
+    SetDisabledRequest, SetPasswordRequest, SetPreferencesRequest, SetRoleRequest, UserRef, UserRole,
+    VirtualAccountRef,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -147,6 +148,46 @@ pub struct User {
     sessions: u64,
     /// A code of an authenticator is asked for beside the password.
     second_factor: bool,
+    preferences: Preferences,
+}
+
+/// How somebody likes the pages.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Preferences {
+    /// Of one page of a list: 25, 50, 100 or 250.
+    rows: u64,
+    /// Workspace after signing in.
+    start: Workspace,
+    /// Name in the IANA database; empty: UTC.
+    #[schema(example = "Europe/Berlin")]
+    time_zone: String,
+    /// Whether open pages bring themselves up to date.
+    live: bool,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Workspace {
+    Licensing,
+    Administration,
+}
+
+impl From<admin::Preferences> for Preferences {
+    fn from(of: admin::Preferences) -> Self {
+        let start = if of.start == "administration" { Workspace::Administration } else { Workspace::Licensing };
+        Self { rows: of.rows, start, time_zone: of.time_zone, live: of.live }
+    }
+}
+
+impl From<Preferences> for admin::Preferences {
+    fn from(of: Preferences) -> Self {
+        let start = match of.start {
+            Workspace::Licensing => "licensing",
+            Workspace::Administration => "administration",
+        };
+        Self { rows: of.rows, start: start.to_owned(), time_zone: of.time_zone, live: of.live }
+    }
 }
 
 /// A role, with the places it is for.
@@ -240,6 +281,7 @@ pub async fn users(app: Api, client: Client) -> Answer<Vec<User>> {
             password_changed: rfc3339(Millis(user.password_changed_ms)),
             sessions: user.sessions,
             second_factor: user.totp,
+            preferences: user.preferences.unwrap_or_default().into(),
         }
     };
     Ok(axum::Json(reply.users.into_iter().map(row).collect()))
@@ -375,6 +417,23 @@ pub async fn confirm(
 pub async fn reset(app: Api, client: Client, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     client.require(Action::ManageUsers, Place::Server, &app.state())?;
     done(Users::reset_totp(&app.context.service, app.ask(&client, UserRef { name })).await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Set how a user likes the pages.
+#[utoipa::path(
+    put, path = "/api/v1/users/{name}/preferences", tag = "people and programs", params(("name" = String, Path)),
+    request_body = Preferences, responses((status = 204, description = "Set"), Problems), security(("bearer" = []))
+)]
+pub async fn set_preferences(
+    app: Api,
+    client: Client,
+    Path(name): Path<String>,
+    Body(preferences): Body<Preferences>,
+) -> Result<StatusCode, Problem> {
+    client.require(Action::ManageUsers, Place::Server, &app.state())?;
+    let asked = SetPreferencesRequest { name, preferences: Some(preferences.into()) };
+    done(Users::set_preferences(&app.context.service, app.ask(&client, asked)).await)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -8,7 +8,9 @@ use crate::license::{Action, Place};
 use crate::proto::admin::clock_server::Clock as ClockService;
 use crate::proto::admin::doctor_server::Doctor;
 use crate::proto::admin::settings_server::Settings;
-use crate::proto::admin::{AcceptClockRequest, CheckResult, DoctorRequest, GetSettingsRequest, SetSettingRequest};
+use crate::proto::admin::{
+    AcceptClockRequest, BundleRequest, CheckResult, DoctorRequest, GetSettingsRequest, SetSettingRequest,
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -144,4 +146,19 @@ pub async fn doctor(app: Api, client: Client) -> Answer<Vec<Check>> {
         Check { name: check.name, result: result.into(), detail: check.detail }
     };
     Ok(axum::Json(reply.checks.into_iter().map(row).collect()))
+}
+
+/// The diagnostic bundle: what whoever helps from afar has to know, without secrets.
+#[utoipa::path(
+    get, path = "/api/v1/diagnostics", tag = "server",
+    responses((status = 200, body = serde_json::Value), Problems), security(("bearer" = []))
+)]
+pub async fn diagnostics(app: Api, client: Client) -> Answer<serde_json::Value> {
+    client.require(Action::ManageCluster, Place::Server, &app.state())?;
+    let reply = done(Doctor::bundle(&app.context.service, app.ask(&client, BundleRequest {})).await)?;
+    let bundle = serde_json::from_str(&reply.json);
+    Ok(axum::Json(bundle.map_err(|error| {
+        crate::admin::AdminError::new(crate::admin::Kind::Internal, "the bundle cannot be read")
+            .because(error.to_string())
+    })?))
 }

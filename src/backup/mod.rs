@@ -13,7 +13,7 @@ use crate::license::State;
 use crate::pki::PkiError;
 use crate::pki::ca::Authority;
 use crate::pki::seal::Sealer;
-use crate::store::{LogId, SnapshotMeta, StoredMembership, codec, read_snapshot, write_snapshot};
+use crate::store::{LogId, SnapshotMeta, StoredMembership, check_snapshot, codec, read_snapshot, write_snapshot};
 use sealed::{Costs, OpenReader, SealWriter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -105,6 +105,20 @@ struct Head {
     ca_key: Vec<u8>,
 }
 
+impl Head {
+    fn read(input: &mut impl Read) -> Result<Self, BackupError> {
+        let mut length = [0; 4];
+        input.read_exact(&mut length)?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_HEAD_BYTES {
+            return Err(BackupError::Damaged(format!("a head of {length} bytes")));
+        }
+        let mut head = Zeroizing::new(vec![0; length]);
+        input.read_exact(&mut head)?;
+        Ok(codec::decode(&head).map_err(io::Error::from)?)
+    }
+}
+
 impl Drop for Head {
     fn drop(&mut self) {
         self.sealing_key.zeroize();
@@ -145,16 +159,8 @@ impl Backup {
     /// # Errors
     /// See [`BackupError`]; no part is given then.
     pub fn read(passphrase: &str, input: impl Read) -> Result<Self, BackupError> {
-        let mut input = OpenReader::new(input, passphrase)?;
-        let mut length = [0; 4];
-        input.read_exact(&mut length)?;
-        let length = u32::from_le_bytes(length) as usize;
-        if length > MAX_HEAD_BYTES {
-            return Err(BackupError::Damaged(format!("a head of {length} bytes")));
-        }
-        let mut head = Zeroizing::new(vec![0; length]);
-        input.read_exact(&mut head)?;
-        let mut head: Head = codec::decode(&head).map_err(io::Error::from)?;
+        let mut input = OpenReader::new(input, passphrase, Costs::MOST)?;
+        let mut head = Head::read(&mut input)?;
         let (_, state) = read_snapshot(&mut input)?;
         let ca_key = Zeroizing::new(std::mem::take(&mut head.ca_key));
         let sealer = Sealer::from_bytes(&head.sealing_key)?;
@@ -171,6 +177,18 @@ impl Backup {
         };
         backup.check()?;
         Ok(backup)
+    }
+
+    /// Reads all of it in little memory, beside other work: every chunk and every record by itself. What shows only when
+    /// the records are together is left to [`Self::read`]. Blocks.
+    ///
+    /// # Errors
+    /// See [`BackupError`].
+    pub fn look_through(passphrase: &str, input: impl Read) -> Result<Manifest, BackupError> {
+        let mut input = OpenReader::new(input, passphrase, Costs::MOST_BESIDE_SERVICE)?;
+        let head = Head::read(&mut input)?;
+        check_snapshot(&mut input)?;
+        Ok(head.manifest.clone())
     }
 
     fn check(&self) -> Result<(), BackupError> {

@@ -49,13 +49,17 @@ impl Costs {
     /// For tests, which derive many keys.
     #[cfg(test)]
     pub(super) const CHEAP: Self = Self { memory_kib: 8, passes: 1, lanes: 1 };
+    #[cfg(test)]
+    pub(super) const LARGE: Self = Self { memory_kib: 512 << 10, ..Self::CHEAP };
     /// The most that is accepted from a file, lest a forged one takes all memory or never ends.
-    const MOST: Self = Self { memory_kib: 1 << 20, passes: 32, lanes: 32 };
+    pub(super) const MOST: Self = Self { memory_kib: 1 << 20, passes: 32, lanes: 32 };
 
-    fn read(head: &[u8; HEAD_LEN]) -> Result<Self, BackupError> {
+    /// The most that is accepted where products are served meanwhile.
+    pub(super) const MOST_BESIDE_SERVICE: Self = Self { memory_kib: 256 << 10, passes: 8, lanes: 8 };
+
+    fn read(head: &[u8; HEAD_LEN], most: Self) -> Result<Self, BackupError> {
         let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let costs = Self { memory_kib: number(10), passes: number(14), lanes: number(18) };
-        let most = Self::MOST;
         let fits = costs.memory_kib <= most.memory_kib && costs.passes <= most.passes && costs.lanes <= most.lanes;
         fits.then_some(costs).ok_or_else(|| BackupError::Damaged("its key would take too much to derive".into()))
     }
@@ -169,7 +173,8 @@ pub(super) struct OpenReader<R> {
 }
 
 impl<R: Read> OpenReader<R> {
-    pub(super) fn new(mut input: R, passphrase: &str) -> Result<Self, BackupError> {
+    /// `most`: what deriving the key may cost.
+    pub(super) fn new(mut input: R, passphrase: &str, most: Costs) -> Result<Self, BackupError> {
         let mut head = [0; HEAD_LEN];
         let got = fill(&mut input, &mut head)?;
         if got < MAGIC.len() || !head.starts_with(MAGIC) {
@@ -185,7 +190,7 @@ impl<R: Read> OpenReader<R> {
         if crc32c::crc32c(&head[..CRC_AT]).to_le_bytes() != head[CRC_AT..] {
             return Err(BackupError::Damaged("its head does not match its checksum".into()));
         }
-        let key = Key::derive(passphrase, Costs::read(&head)?, &head[COSTS_END..CHECK_AT])?;
+        let key = Key::derive(passphrase, Costs::read(&head, most)?, &head[COSTS_END..CHECK_AT])?;
         if !crate::pki::equal_secrets(key.check.as_ref(), &head[CHECK_AT..CRC_AT]) {
             return Err(BackupError::WrongPassphrase);
         }

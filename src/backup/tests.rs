@@ -31,8 +31,11 @@ fn written(backup: &Backup) -> Vec<u8> {
     file
 }
 
+/// Why it is refused, whoever reads it.
 fn refused(file: &[u8]) -> String {
-    Backup::read(PASSPHRASE, file).unwrap_err().to_string()
+    let why = Backup::read(PASSPHRASE, file).unwrap_err().to_string();
+    assert_eq!(Backup::look_through(PASSPHRASE, file).unwrap_err().to_string(), why);
+    why
 }
 
 /// Where each chunk begins and ends.
@@ -53,6 +56,7 @@ fn all_that_is_written_is_read_again() {
     let file = written(&backup);
     assert!(chunks(&file).len() > 3, "several chunks");
     let read = Backup::read(PASSPHRASE, file.as_slice()).unwrap();
+    assert_eq!(Backup::look_through(PASSPHRASE, file.as_slice()).unwrap(), backup.manifest);
     assert_eq!((read.manifest, read.state), (backup.manifest.clone(), backup.state.clone()));
     assert_eq!((read.sealer.to_bytes(), read.ca.key_pkcs8()), (backup.sealer.to_bytes(), backup.ca.key_pkcs8()));
     assert_eq!(read.ca.cert_der(), backup.ca.cert_der());
@@ -128,6 +132,16 @@ fn a_forged_head_cannot_make_the_reader_work_for_good() {
     let crc = crc32c::crc32c(&file[..sealed::HEAD_LEN - 4]);
     file[sealed::HEAD_LEN - 4..sealed::HEAD_LEN].copy_from_slice(&crc.to_le_bytes());
     assert_eq!(refused(&file), "it is damaged: its key would take too much to derive");
+    // What a machine of its own may be asked for is too much beside products.
+    let mut head = Vec::new();
+    SealWriter::new(&mut head, PASSPHRASE, Costs::LARGE).unwrap();
+    let read = |result: Result<Manifest, BackupError>| result.unwrap_err().to_string();
+    assert_eq!(
+        read(Backup::read(PASSPHRASE, head.as_slice()).map(|backup| backup.manifest.clone())),
+        "it is cut short"
+    );
+    let beside = read(Backup::look_through(PASSPHRASE, head.as_slice()));
+    assert_eq!(beside, "it is damaged: its key would take too much to derive");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::link::{Link, LinkError};
 use super::vendor_root::VendorRoot;
 use crate::license::{
     Account, AccountId, AccountKeys, AccountStatus, Command, Entitlement, EntitlementChange, MAX_TEXT, Millis, Outcome,
-    ServerCertificate, ServerRequest, SignedCertificate, SyncOutstanding,
+    ServerCertificate, ServerRequest, Settings, SignedCertificate, SyncOutstanding,
 };
 use crate::pki::ca;
 use crate::pki::jws::{Algorithm, Header, SigningKey};
@@ -103,9 +103,15 @@ impl Upstream {
     /// Goes by the proxy that is set now.
     ///
     /// # Errors
-    /// When the vendor root cannot be trusted for TLS, or the proxy is unusable.
+    /// When the vendor root cannot be trusted for TLS, or the proxy or its login is unusable.
     pub fn new(ledger: Arc<dyn Ledger>, sealer: Sealer, root: VendorRoot, clock: Clock) -> Result<Self> {
-        let link = Link::new(&root, &ledger.state().settings().proxy)?;
+        let state = ledger.state();
+        let settings = state.settings();
+        let open = |sealed| sealer.open(Settings::PROXY_LOGIN_CONTEXT, sealed);
+        let login = settings.proxy_login.as_ref().map(open).transpose()?;
+        // It was text when it was sealed.
+        let login = login.as_ref().and_then(|login| std::str::from_utf8(login).ok());
+        let link = Link::new(&root, &settings.proxy, login)?;
         Ok(Self { ledger, sealer, root, link, clock, busy: parking_lot::Mutex::default(), wanting: Default::default() })
     }
 

@@ -41,10 +41,13 @@ pub(super) struct Link {
     http: reqwest::Client,
     /// Empty without one.
     proxy: String,
+    /// Whether the proxy is told a name and a password.
+    login: bool,
 }
 
 impl Link {
-    pub(super) fn new(root: &VendorRoot, proxy: &str) -> Result<Self, PkiError> {
+    /// By `proxy` unless that is empty, which is told the `login` (`NAME:PASSWORD`), if there is one.
+    pub(super) fn new(root: &VendorRoot, proxy: &str, login: Option<&str>) -> Result<Self, PkiError> {
         let mut http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client_config([root.der()], None)?)
             .https_only(true)
@@ -55,9 +58,13 @@ impl Link {
             .timeout(EXCHANGE_TIMEOUT);
         let unusable = |e: reqwest::Error| PkiError::Tls(chain_of(&e));
         if !proxy.is_empty() {
-            http = http.proxy(reqwest::Proxy::https(proxy).map_err(unusable)?);
+            let mut proxy = reqwest::Proxy::https(proxy).map_err(unusable)?;
+            if let Some((name, password)) = login.and_then(|login| login.split_once(':')) {
+                proxy = proxy.basic_auth(name, password);
+            }
+            http = http.proxy(proxy);
         }
-        Ok(Self { http: http.build().map_err(unusable)?, proxy: proxy.to_owned() })
+        Ok(Self { http: http.build().map_err(unusable)?, proxy: proxy.to_owned(), login: login.is_some() })
     }
 
     /// Posts `document` to the central at `base`.
@@ -97,10 +104,12 @@ impl Link {
             return why;
         }
         if why.contains("tunnel error: proxy authorization required") {
-            return format!(
-                "the proxy {proxy} wants a name and a password, which this server does not give; have it let this \
-                 server's addresses through to central"
-            );
+            return match self.login {
+                true => format!("the proxy {proxy} does not take the name and password that are set as `proxy-login`"),
+                false => format!(
+                    "the proxy {proxy} wants a name and a password: set them with `licraft settings set proxy-login @FILE`"
+                ),
+            };
         }
         if why.contains("tunnel error: unsuccessful") {
             return format!(

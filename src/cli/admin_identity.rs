@@ -5,18 +5,15 @@ use super::error::CliError;
 use super::output::{Format, Row, cell, print_list, print_one, put, time};
 use super::terminal::Yes;
 use crate::license::{ADMIN_IDENTITY_DAYS, MAX_ADMIN_IDENTITY_DAYS};
-use crate::pki::ca::{certificates_pem, csr};
+use crate::pki::ca::{certificates_pem, csr, identity_pem};
 use crate::pki::jws::{Algorithm, SigningKey};
 use crate::pki::seal::write_secret;
 use crate::proto::admin::admin_identities_client::AdminIdentitiesClient;
 use crate::proto::admin::{AdminIdentity, AdminIdentityRef, CreateAdminIdentityRequest, ListAdminIdentitiesRequest};
 use anyhow::Context as _;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use zeroize::Zeroizing;
 
 /// Certificates for this program on other machines.
 #[derive(clap::Args, Debug)]
@@ -135,10 +132,7 @@ async fn create(args: Create, context: &Context) -> Result<(), CliError> {
 
 /// Certificate and key in one PEM file that only its owner may read.
 fn write(file: &Path, certificate: &[u8], key: &SigningKey) -> Result<(), CliError> {
-    let der = key.to_pkcs8_der().context("encoding the key")?;
-    let body = Zeroizing::new(STANDARD.encode(&*der));
-    let key = Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", *body));
-    let pem = Zeroizing::new(certificates_pem([certificate]) + &key);
+    let pem = identity_pem(certificate, &key.to_pkcs8_der().context("encoding the key")?);
     // In the working folder where no other is named.
     let file =
         if file.parent().is_some_and(|p| p.as_os_str().is_empty()) { Path::new(".").join(file) } else { file.into() };

@@ -4,9 +4,11 @@ use super::Context;
 use super::error::CliError;
 use super::output::{Row, cell, print_list, time};
 use super::place::Place;
+use crate::license::Millis;
 use crate::proto::admin::licenses_client::LicensesClient;
 use crate::proto::admin::{
-    LabelLicenseRequest, ListLicensesRequest, Loan, Pool, ShowLicenseRequest, TransferLicenseRequest,
+    LabelLicenseRequest, ListLicensesRequest, Loan, Pool, ShowLicenseRequest, TransferLicenseRequest, UsageDay,
+    UsageRequest, VirtualAccountRef,
 };
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 #[command(after_help = "Examples:
   licraft license list
   licraft license show 'UC Manager Enhanced'
+  licraft license usage 'UC Manager Enhanced' --days 90
   licraft license transfer 'UC Manager Enhanced' --from Default --to Lab --quantity 5")]
 pub struct Args {
     #[command(subcommand)]
@@ -33,6 +36,11 @@ enum Verb {
     /// Show one license in every virtual account.
     #[command(after_help = "Examples:\n  licraft license show 'UC Manager Enhanced' --account TEST")]
     Show(ShowArgs),
+    /// Show what was purchased and used, day by day (UTC).
+    #[command(after_help = "Examples:
+  licraft license usage
+  licraft license usage 'UC Manager Enhanced' --virtual-account Lab --days 365 -o json")]
+    Usage(UsageArgs),
     /// Move purchased quantity from one virtual account to another.
     #[command(after_help = "Examples:
   licraft license transfer 'UC Manager Enhanced' --from Default --to Lab --quantity 5")]
@@ -79,6 +87,17 @@ struct ShowArgs {
 }
 
 #[derive(clap::Args, Debug)]
+struct UsageArgs {
+    /// Name, entitlement tag or #ID; all licenses if left out.
+    license: Option<String>,
+    #[command(flatten)]
+    place: Place,
+    /// So many days up to today.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=400))]
+    days: u32,
+}
+
+#[derive(clap::Args, Debug)]
 struct TransferArgs {
     /// Name, entitlement tag or #ID.
     license: String,
@@ -115,11 +134,39 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             }
             return Ok(ExitCode::SUCCESS);
         }
+        Verb::Usage(args) => return usage(args, context).await,
         Verb::Transfer(args) => return transfer(args, context).await,
         Verb::Tag(args) => return tag(args, context).await,
     };
     print_list(context.format, "licenses", &pools.iter().map(row).collect::<Vec<_>>());
     Ok(ExitCode::SUCCESS)
+}
+
+async fn usage(args: UsageArgs, context: &Context) -> Result<ExitCode, CliError> {
+    let VirtualAccountRef { account, virtual_account } = args.place.into();
+    let virtual_accounts = if virtual_account.is_empty() { Vec::new() } else { vec![virtual_account] };
+    let asked = UsageRequest { account, virtual_accounts, license: args.license.unwrap_or_default(), days: args.days };
+    let client = context.client().await?;
+    let reply = client.call(asked, |c, r| async move { LicensesClient::new(c).usage(r).await }).await?;
+    print_list(
+        context.format,
+        "days on which anything was purchased or used",
+        &reply.days.iter().map(day).collect::<Vec<_>>(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn day(day: &UsageDay) -> Row {
+    let status = if day.out_of_compliance > 0 { "Out Of Compliance" } else { "In Compliance" };
+    Row::new()
+        .with("date", cell(crate::admin::date(Millis(day.day_ms))))
+        .with("purchased", cell(day.purchased))
+        .with("in_use", cell(day.in_use))
+        .with("peak_in_use", cell(day.peak_in_use))
+        .with("substitution", cell(day.substitution))
+        .with("lowest_balance", cell(day.lowest_balance))
+        .with("status", cell(status))
+        .json_only("out_of_compliance", cell(day.out_of_compliance))
 }
 
 async fn transfer(args: TransferArgs, context: &Context) -> Result<ExitCode, CliError> {

@@ -171,7 +171,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Event(args) => block_on(event::run(args, &context)),
         Command::Alert(args) => block_on(alert::run(args, &context)),
         Command::Settings(args) => block_on(settings::run(args, &context)),
-        Command::Doctor(_) => block_on(doctor::run(&context)),
+        Command::Doctor(args) => block_on(doctor::run(args, &context)),
         Command::Cert(args) => block_on(cert::run(args, &context)),
         Command::User(args) => block_on(user::run(args, &context)),
         Command::ApiClient(args) => block_on(api_client::run(args, &context)),

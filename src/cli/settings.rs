@@ -29,7 +29,8 @@ enum Verb {
     /// Change a setting.
     #[command(after_help = "Examples:
   licraft settings set host-common-name licenses.example.com
-  licraft settings set vendor-root @vendor-root.pem")]
+  licraft settings set vendor-root @vendor-root.pem
+  licraft settings set proxy-login @login        # a file with NAME:PASSWORD")]
     Set {
         /// Name of the setting.
         key: String,
@@ -47,7 +48,10 @@ pub async fn run(args: Args, context: &Context) -> Result<ExitCode, CliError> {
             print_list(context.format, "settings", &reply.settings.iter().map(row).collect::<Vec<_>>());
         }
         Verb::Set { key, value } => {
-            let done = format!("{key} is `{value}` now.");
+            let done = match key.as_str() {
+                "proxy-login" => format!("{key} is {} now.", if value.is_empty() { "empty" } else { "set" }),
+                _ => format!("{key} is `{value}` now."),
+            };
             let value = match value.strip_prefix('@') {
                 None => value,
                 Some(file) => std::fs::read_to_string(file)

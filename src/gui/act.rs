@@ -60,6 +60,7 @@ done! {
     VirtualAccountDeleted "va-deleted" "The virtual account is deleted.",
     TokenRevoked "token-revoked" "The token is revoked. Products that have registered with it stay registered.",
     LicenseTransferred "license-transferred" "The licenses are transferred.",
+    LicenseLabelled "license-labelled" "The labels are changed.",
     InstanceTransferred "instance-transferred" "The product instance is moved.",
     InstanceRemoved "instance-removed" "The product instance is removed; its licenses are free.",
     InstancesRemoved "instances-removed" "The product instances are removed; their licenses are free.",
@@ -67,8 +68,15 @@ done! {
     UserChanged "user-changed" "The user is changed. Their sessions have ended.",
     UserDeleted "user-deleted" "The user is deleted.",
     ClientRevoked "client-revoked" "The API client is revoked; its tokens hold no more.",
+    PreferencesSet "preferences-set" "Your preferences are set.",
     SettingSet "setting-set" "The setting is set.",
+    ClockAccepted "clock-accepted" "The clock is accepted.",
     WorkBegun "work-begun" "The work has begun; this page shows how it goes.",
+    CertificateImported "certificate-imported" "Browsers see the imported certificate from their next connection on.",
+    CertificateReset "certificate-reset" "Browsers see the certificate of the cluster CA from their next connection on.",
+    IdentityRevoked "identity-revoked" "The admin identity is revoked.",
+    FactorInForce "factor-in-force" "A code is asked for at each sign-in from now on. Your other sessions have ended.",
+    FactorRemoved "factor-removed" "You sign in with the password alone. Your other sessions have ended.",
     SessionsEnded "sessions-ended" "All other sessions of yours have ended.",
 }
 
@@ -84,10 +92,15 @@ impl Done {
         Self::ALL[self as usize].1
     }
 
+    /// The address of the page at `path` that says so.
+    pub fn address(self, path: &str) -> String {
+        let joint = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{joint}done={}", self.word())
+    }
+
     /// Leads to the page at `path`, which says so.
     pub fn at(self, path: &str) -> Response {
-        let joint = if path.contains('?') { '&' } else { '?' };
-        see_other(&format!("{path}{joint}done={}", self.word()))
+        see_other(&self.address(path))
     }
 }
 

@@ -1,15 +1,15 @@
 //! The column beside the pages of Administration: how the server is, and who is there.
 
 use super::App;
-use super::host::{Load, size};
 use super::pages::Headline;
-use super::view::{Badge, Time, Tone, Viewer, severity};
+use super::view::{Badge, Time, Tone, Viewer, portion, severity, size};
 use crate::admin::{ClusterState, ClusterStatus};
 use crate::license::State;
+use crate::telemetry::Load;
 use askama::Template;
 use std::time::Duration;
 
-/// Alerts and people shown; the others are one click away.
+/// Interfaces, alerts and people shown; the others are one click away.
 const SHOWN: usize = 5;
 
 #[derive(Template)]
@@ -37,8 +37,8 @@ impl Aside {
             health: health(&status),
             server: status.this_node,
             version: status.version,
-            uptime: in_words(app.host.uptime()),
-            load: app.host.load(),
+            uptime: in_words(app.context.host.uptime()),
+            load: app.context.host.load(),
             alerts: alerts
                 .map(|a| (severity(a.severity), a.key.kind.title(), a.key.source.clone(), Time(a.raised)))
                 .collect(),
@@ -55,17 +55,16 @@ impl Aside {
     }
 
     pub fn memory(&self) -> String {
-        portion(self.load.memory_used, self.load.memory_total)
+        portion(self.load.resources.memory_used, self.load.resources.memory_total)
+    }
+
+    pub fn rate(&self, bytes: &u64) -> String {
+        format!("{}/s", size(*bytes))
     }
 
     pub fn disk(&self) -> String {
-        portion(self.load.disk_used, self.load.disk_total)
+        portion(self.load.resources.disk_used, self.load.resources.disk_total)
     }
-}
-
-fn portion(part: u64, whole: u64) -> String {
-    let percent = part.saturating_mul(100).checked_div(whole).unwrap_or(0);
-    format!("{percent} % of {}", size(whole))
 }
 
 /// `Good` is what operators match on.

@@ -4,6 +4,7 @@ use super::App;
 use super::nav::Access;
 use super::pages;
 use super::view::{Viewer, see_other};
+use crate::web::likings::Likings;
 use crate::web::shield::{session_token, sign_in_first};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -12,7 +13,7 @@ use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
-/// Sent by the live refresh of an open page, which must not keep a session alive.
+/// Sent by the live refresh of an open page, which must not keep a session alive; nor may its stream of events.
 const LIVE: HeaderName = HeaderName::from_static("x-live");
 
 /// Answers 503 in place of every page while this node does not serve and is not retired.
@@ -30,7 +31,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
 
 /// Lets only people with a session through, and those who must change their password only to that page.
 pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let touch = !request.headers().contains_key(LIVE);
+    let touch = !request.headers().contains_key(LIVE) && request.uri().path() != "/live";
     let Some(viewer) = viewer(&app, request.headers(), touch) else {
         return sign_in_first(&request);
     };
@@ -45,8 +46,9 @@ pub async fn require_session(State(app): State<Arc<App>>, mut request: Request, 
             return pages::problem(StatusCode::FORBIDDEN, "This page is not for your role", text);
         }
     }
+    let likings = Likings::of(&viewer.user.preferences);
     request.extensions_mut().insert(viewer);
-    next.run(request).await
+    likings.around(next.run(request)).await
 }
 
 /// Who sends this request, by its session cookie.

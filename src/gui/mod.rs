@@ -6,32 +6,37 @@
 mod act;
 mod aside;
 mod guard;
-mod host;
+mod live;
 mod nav;
 mod pages;
+mod qr;
 mod sessions;
+mod several;
 mod sign_in;
 mod tickets;
+mod two_factor;
+mod upload;
 mod view;
 mod viewer;
 
 use crate::admin::{ClusterControl, Service};
 use crate::license::State;
+use crate::listing::Lists;
 use crate::pki::seal::Sealer;
 use crate::product::Clock;
 use crate::raft::Ledger;
+use crate::telemetry::Host;
 use crate::web::sign_in::Door;
 use crate::web::{assets, shield};
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use host::Host;
 use parking_lot::Mutex;
 use sessions::Sessions;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tickets::Tickets;
+use tokio::sync::Semaphore;
 
 /// What the pages need from the node around them.
 #[derive(Clone)]
@@ -40,8 +45,10 @@ pub struct GuiContext {
     pub cluster: Arc<dyn ClusterControl>,
     /// What changes are asked of.
     pub service: Service,
-    /// Whose disk is watched.
-    pub data_dir: PathBuf,
+    /// The machine that this node runs on.
+    pub host: Arc<Host>,
+    /// What finds product instances.
+    pub lists: Arc<Lists>,
     /// Whether this node is active under a valid lease; asked once a request.
     pub serving: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Whether the cluster has retired this node: then it shows what it has, whoever serves.
@@ -65,9 +72,11 @@ struct App {
     sessions: Sessions,
     door: Door,
     tickets: Tickets,
-    host: Host,
+    /// Places for pages that are told of news.
+    streams: Arc<Semaphore>,
     /// What became of the last work on the cluster that was begun from the pages, and when that was known.
     work: Mutex<Option<(Instant, String)>>,
+    rotation: Mutex<Option<pages::Rotation>>,
 }
 
 impl App {
@@ -80,11 +89,17 @@ impl App {
 /// [`crate::product::listener::serve_tls`] adds it. Only for TLS: the session cookie is never sent without.
 pub fn router(context: GuiContext) -> Router {
     let sessions = Sessions::new(context.ledger.clone(), context.clock.clone(), context.retired);
-    let host = Host::new(context.data_dir.clone());
     let (door, tickets) = (Door::default(), Tickets::default());
-    let app = Arc::new(App { context, sessions, door, tickets, host, work: Mutex::default() });
+    let streams = Arc::new(Semaphore::new(live::MAX_STREAMS));
+    let (work, rotation) = (Mutex::default(), Mutex::default());
+    let app = Arc::new(App { context, sessions, door, tickets, streams, work, rotation });
     let signed_in = pages::routes()
+        .route("/live", get(live::events))
         .route("/password", get(sign_in::password_form).post(sign_in::change_password))
+        .route("/two-factor", get(two_factor::show))
+        .route("/two-factor/enrol", post(two_factor::enrol))
+        .route("/two-factor/confirm", post(two_factor::confirm))
+        .route("/two-factor/remove", post(two_factor::remove))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/sign-out-elsewhere", post(sign_in::sign_out_elsewhere))
         .route("/sign-out-everywhere", post(sign_in::sign_out_everywhere))

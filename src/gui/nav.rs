@@ -2,7 +2,7 @@
 
 use super::view::clustered;
 use super::viewer::Viewer;
-use crate::license::{Action, State};
+use crate::license::{Action, StartPage, State};
 use crate::web::view::Link;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ const fn administration(href: &'static str, text: &'static str, action: Action, 
 
 const INVENTORY: Option<&str> = Some("/inventory");
 
-const ENTRIES: [Entry; 17] = [
+const ENTRIES: [Entry; 20] = [
     licensing("/", "Overview", None),
     licensing("/alerts", "Alerts", None),
     licensing("/inventory", "Inventory", None),
@@ -42,6 +42,8 @@ const ENTRIES: [Entry; 17] = [
     licensing("/licenses", "Licenses", INVENTORY),
     licensing("/product-instances", "Product Instances", INVENTORY),
     licensing("/event-log", "Event Log", INVENTORY),
+    licensing("/activity", "Activity", None),
+    licensing("/preferences", "Preferences", None),
     administration("/administration", "Overview", Action::Look, true),
     administration("/accounts", "Accounts", Action::Look, false),
     administration("/synchronization", "Synchronization", Action::Look, false),
@@ -49,6 +51,7 @@ const ENTRIES: [Entry; 17] = [
     administration("/network", "Network", Action::Look, true),
     administration("/users", "Users", Action::ManageUsers, true),
     administration("/security", "Security", Action::Look, true),
+    administration("/backups", "Backups", Action::ManageCluster, true),
     administration("/settings", "Settings", Action::ManageSettings, true),
     administration("/api-toolkit", "API Toolkit", Action::ManageApiClients, false),
     administration("/support", "Support Center", Action::Look, true),
@@ -64,7 +67,7 @@ pub struct Nav {
 
 impl Nav {
     pub fn of(state: &State, viewer: &Viewer, href: &str) -> Self {
-        let alerts = state.alerts().filter(|a| !a.acknowledged && viewer.sees_alert(a, state)).count();
+        let alerts = state.alerts().filter(|a| a.acknowledged.is_none() && viewer.sees_alert(a, state)).count();
         let seen: Vec<&Entry> = ENTRIES.iter().filter(|entry| entry.seen(state, viewer)).collect();
         let here = seen.iter().rev().find(|entry| entry.href == href);
         let workspace = here.map_or(Workspace::Licensing, |entry| entry.workspace);
@@ -90,13 +93,27 @@ impl Nav {
     }
 }
 
+impl Nav {
+    /// The first page of the workspace in which somebody likes to begin; of Licensing if they do not see that.
+    pub fn start(state: &State, viewer: &Viewer, start: StartPage) -> &'static str {
+        let wanted = match start {
+            StartPage::Licensing => Workspace::Licensing,
+            StartPage::Administration => Workspace::Administration,
+        };
+        let first = ENTRIES.iter().find(|entry| entry.workspace == wanted && entry.seen(state, viewer));
+        first.map_or("/", |entry| entry.href)
+    }
+}
+
 impl Entry {
     /// Whether this server has such a page now.
     fn there(&self, state: &State, viewer: &Viewer) -> bool {
         match self.href {
             "/high-availability" => clustered(state) && !viewer.retired,
             // What a retired node could tell of these is not so any more.
-            "/network" | "/support" => !viewer.retired,
+            "/network" | "/backups" | "/support" => !viewer.retired,
+            // Nothing can be set there.
+            "/preferences" => !viewer.retired,
             _ => true,
         }
     }
@@ -153,15 +170,29 @@ mod tests {
             let nav = Nav::of(&state, &viewer(role), href);
             (nav.workspaces.len(), nav.links.iter().map(|link| link.href).collect::<Vec<_>>())
         };
-        assert_eq!(hrefs(Role::VirtualAccountAdministrator, "/"), (1, vec!["/", "/alerts", "/inventory"]));
+        assert_eq!(
+            hrefs(Role::VirtualAccountAdministrator, "/"),
+            (1, vec!["/", "/alerts", "/inventory", "/activity", "/preferences"])
+        );
         let account = hrefs(Role::LocalAccountAdministrator, "/accounts");
         assert_eq!(account, (2, vec!["/accounts", "/synchronization", "/api-toolkit"]));
         let (_, reader) = hrefs(Role::ReadOnly, "/administration");
         assert!(reader.contains(&"/support") && !reader.contains(&"/users") && !reader.contains(&"/settings"));
+        assert_eq!(Access::of(&state, &viewer(Role::SystemOperator), "/backups/save"), Access::Denied);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/users/ann"), Access::Denied);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/licenses/7"), Access::Open);
         assert_eq!(Access::of(&state, &viewer(Role::ReadOnly), "/high-availability"), Access::Missing);
         assert_eq!(Access::of(&state, &viewer(Role::VirtualAccountAdministrator), "/accounts"), Access::Denied);
+    }
+
+    #[test]
+    fn everybody_begins_where_they_like_and_may() {
+        let state = State::default();
+        let start = |role, start| Nav::start(&state, &viewer(role), start);
+        assert_eq!(start(Role::SystemOperator, StartPage::Licensing), "/");
+        assert_eq!(start(Role::SystemOperator, StartPage::Administration), "/administration");
+        assert_eq!(start(Role::LocalAccountAdministrator, StartPage::Administration), "/accounts");
+        assert_eq!(start(Role::VirtualAccountAdministrator, StartPage::Administration), "/");
     }
 
     #[test]

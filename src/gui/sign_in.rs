@@ -3,6 +3,7 @@
 use super::App;
 use super::act::Done;
 use super::guard::viewer;
+use super::nav::Nav;
 use super::pages;
 use super::view::{Shell, Viewer, page, see_other};
 use crate::license::{Command, MAX_PASSWORD_BYTES, Outcome, Totp, User, UserChange};
@@ -36,10 +37,14 @@ struct CodePage {
 
 pub async fn form(State(app): State<Arc<App>>, headers: HeaderMap, uri: Uri) -> Response {
     let next = query(&uri, "next");
-    if viewer(&app, &headers, true).is_some() {
-        return see_other(local_path(&next));
+    if let Some(viewer) = viewer(&app, &headers, true) {
+        return see_other(way(&app, &viewer.user, &next));
     }
-    page(StatusCode::OK, &SignInPage::new(&next, "", None))
+    page(StatusCode::OK, &sign_in_page(&app, &next, "", None))
+}
+
+fn sign_in_page(app: &App, next: &str, name: &str, error: Option<&Failure>) -> SignInPage {
+    SignInPage::new(next, name, error).saying(&app.state().settings().message_of_the_day)
 }
 
 pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -52,7 +57,7 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
         return second_step(&app, source, &form).await;
     }
     let (name, next) = (form.get("name").to_string(), form.get("next").to_string());
-    let refused = |failure: Failure| failure.answer(&SignInPage::new(&next, &name, Some(&failure)));
+    let refused = |failure: Failure| failure.answer(&sign_in_page(&app, &next, &name, Some(&failure)));
     match check(&app, source, &name, form.get("password"), WRONG).await {
         Err(failure) => refused(failure),
         Ok(user) if in_force(&user).is_some() => {
@@ -61,8 +66,19 @@ pub async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Response 
         }
         Ok(user) => {
             tracing::info!(user = user.name, %source, "signed in");
-            with_session(&app, &user, source, local_path(&next)).await.unwrap_or_else(refused)
+            with_session(&app, &user, source, way(&app, &user, &next)).await.unwrap_or_else(refused)
         }
+    }
+}
+
+/// Where somebody comes who signs in: to the page that was asked for, or where they like to begin.
+fn way<'a>(app: &App, user: &User, next: &'a str) -> &'a str {
+    match local_path(next) {
+        "/" => {
+            let viewer = Viewer { user: user.clone(), token: String::new(), retired: app.context.retired };
+            Nav::start(&app.state(), &viewer, user.preferences.start)
+        }
+        path => path,
     }
 }
 
@@ -73,12 +89,12 @@ async fn second_step(app: &App, source: IpAddr, form: &Form) -> Response {
         let user = check_code(app, source, &ticket, &form.get("code")).await?;
         app.tickets.used(&ticket);
         tracing::info!(user = user.name, %source, "signed in with a code");
-        with_session(app, &user, source, local_path(&next)).await
+        with_session(app, &user, source, way(app, &user, &next)).await
     };
     signed_in.await.unwrap_or_else(|failure| {
         let (error, next) = (Some(failure.to_string()), next.clone());
         match failure {
-            Failure::Late => failure.answer(&SignInPage::new(&next, "", Some(&failure))),
+            Failure::Late => failure.answer(&sign_in_page(app, &next, "", Some(&failure))),
             _ => failure.answer(&CodePage { assets: Assets, next, ticket: ticket.clone(), error }),
         }
     })
@@ -91,7 +107,13 @@ async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Resu
     let same = |user: &&User| user.password_hash == hash && !user.disabled;
     let user = state.user(&name).filter(same).cloned().ok_or(Failure::Late)?;
     let totp = in_force(&user).ok_or(Failure::Late)?;
-    app.door.try_code(source, &name)?;
+    use_code(app, source, &name, totp, code).await?;
+    Ok(user)
+}
+
+/// Takes a code of the second factor of the user `name`, which then serves nobody again.
+pub(super) async fn use_code(app: &App, source: IpAddr, name: &str, totp: &Totp, code: &str) -> Result<(), Failure> {
+    app.door.try_code(source, name)?;
     let sealer = (app.context.sealer)().ok_or_else(|| {
         Failure::Unavailable("This node has no keys any more and can check no code; ask the active node.".into())
     })?;
@@ -106,7 +128,7 @@ async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Resu
     match app
         .context
         .ledger
-        .propose(random::u128(), &name, Command::UseTotp { name: name.clone(), id: totp.id, step })
+        .propose(random::u128(), name, Command::UseTotp { name: name.to_owned(), id: totp.id, step })
         .await
     {
         Ok(Outcome::Refused(refusal)) => return Err(Failure::Invalid(refusal.message)),
@@ -115,12 +137,12 @@ async fn check_code(app: &App, source: IpAddr, ticket: &str, code: &str) -> Resu
             return Err(Failure::Unavailable(format!("The sign-in could not be recorded: {error}. Try again.")));
         }
     }
-    app.door.code_was_right(source, &name);
-    Ok(user)
+    app.door.code_was_right(source, name);
+    Ok(())
 }
 
 /// The second factor that is asked for.
-fn in_force(user: &User) -> Option<&Totp> {
+pub(super) fn in_force(user: &User) -> Option<&Totp> {
     user.totp.as_ref().filter(|totp| totp.confirmed)
 }
 
@@ -163,6 +185,8 @@ pub async fn sign_out_elsewhere(State(app): State<Arc<App>>, Extension(viewer): 
 struct PasswordPage {
     shell: Shell,
     must_change: bool,
+    /// Whether a code is asked for, too; None where nothing is said of it.
+    second_factor: Option<bool>,
     shortest: u64,
     longest: u64,
     /// Other browsers of this person.
@@ -177,7 +201,9 @@ impl PasswordPage {
         let (shortest, longest) = (state.settings().min_password_bytes, MAX_PASSWORD_BYTES);
         let now = (app.context.clock)().max(state.now());
         let elsewhere = state.sessions_of(&viewer.user.name, now).count().saturating_sub(1);
-        Self { shell, must_change: viewer.user.must_change, shortest, longest, elsewhere, error }
+        let must_change = viewer.user.must_change;
+        let second_factor = (!must_change).then(|| in_force(&viewer.user).is_some());
+        Self { shell, must_change, second_factor, shortest, longest, elsewhere, error }
     }
 }
 
@@ -225,7 +251,7 @@ async fn replace_password(app: &App, viewer: &Viewer, source: IpAddr, form: &For
 }
 
 /// The user, if this is their password.
-async fn check(
+pub(super) async fn check(
     app: &App,
     source: IpAddr,
     name: &str,
@@ -242,7 +268,7 @@ async fn check(
 }
 
 /// Leads to `path` under a fresh session.
-async fn with_session(app: &App, user: &User, source: IpAddr, path: &str) -> Result<Response, Failure> {
+pub(super) async fn with_session(app: &App, user: &User, source: IpAddr, path: &str) -> Result<Response, Failure> {
     let token = app.sessions.begin(user, source).await.map_err(|error| {
         tracing::warn!(user = user.name, %error, "a session could not be begun");
         Failure::Unavailable(format!("The sign-in could not be recorded: {error}. Try again."))

@@ -7,7 +7,8 @@ pub use super::viewer::Viewer;
 use crate::license::{Severity, State};
 use crate::pki::random;
 use crate::web::assets::Assets;
-pub use crate::web::view::{Badge, MaybeTime, Shell, Time, Tone, counted, page, problem, see_other};
+use crate::web::list::Choice;
+pub use crate::web::view::{Badge, MaybeTime, Shell, Time, Tone, counted, page, portion, problem, see_other, size};
 use axum::response::Response;
 use http::{StatusCode, Uri};
 
@@ -20,6 +21,13 @@ pub const fn severity(severity: Severity) -> Badge {
     }
 }
 
+/// Cuts a list to one of the accounts that somebody sees.
+pub fn account_choice(state: &State, viewer: &Viewer) -> Choice {
+    let seen = viewer.seen_accounts(state).into_iter().map(|account| (account.id.to_string(), account.name.clone()));
+    let options = std::iter::once((String::new(), "All accounts".to_owned())).chain(seen).collect();
+    Choice { name: "account", label: "Account", options }
+}
+
 impl Shell {
     pub fn new(state: &State, viewer: &Viewer, href: &'static str, title: &'static str) -> Self {
         // Everything waits until one's own password is set.
@@ -30,9 +38,11 @@ impl Shell {
             workspaces: nav.workspaces,
             links: nav.links,
             tabs: nav.tabs,
+            message: state.settings().message_of_the_day.clone(),
             notice: None,
             retired: viewer.retired,
             aside: None,
+            still: !viewer.user.preferences.live,
             once: hex::encode(random::bytes::<16>()),
             assets: Assets,
         }

@@ -1,8 +1,8 @@
 //! The person behind a request, and what of the server is theirs.
 
 use crate::admin::{AdminError, Caller, Kind, REQUEST_ID_KEY};
-use crate::license::{Account, Action, Alert, Event, Instance, Place, State, User, VirtualAccount};
-use crate::pki::random;
+use crate::license::{Account, Action, Alert, Event, Instance, Place, State, Subject, User, VirtualAccount};
+use crate::pki::{random, sha256};
 use crate::web::form::Form;
 use tonic::metadata::MetadataValue;
 
@@ -63,6 +63,18 @@ impl Viewer {
         accounts
     }
 
+    /// The accounts of which they see something, by name.
+    pub fn seen_accounts<'a>(&self, state: &'a State) -> Vec<&'a Account> {
+        let part = |account: &Account| {
+            let mut own = self.user.virtual_accounts.iter().filter_map(|id| state.virtual_account(*id));
+            own.any(|va| va.account == account.id)
+        };
+        let sees = |account: &&Account| self.user.may(Action::Look, Place::Account(account.id), state) || part(account);
+        let mut accounts: Vec<_> = state.accounts().filter(sees).collect();
+        accounts.sort_by_key(|account| &account.name);
+        accounts
+    }
+
     /// Whether an alert is about what they see.
     pub fn sees_alert(&self, alert: &Alert, state: &State) -> bool {
         let place = alert.account.map_or(Place::Server, Place::Account);
@@ -76,9 +88,18 @@ impl Viewer {
             .any(|place| source.strip_prefix(&place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 
+    /// Whether an event is about what they see, and about nothing else.
     pub fn sees_event(&self, event: &Event, state: &State) -> bool {
         let place = event.account.map_or(Place::Server, Place::Account);
-        self.user.may(Action::Look, place, state)
+        if self.user.may(Action::Look, place, state) {
+            return true;
+        }
+        let mut vas = event.concerns.iter().filter_map(|subject| match subject {
+            Subject::VirtualAccount(id) => Some(Place::VirtualAccount(*id)),
+            _ => None,
+        });
+        let sees = |place| self.user.may(Action::Look, place, state);
+        vas.next().is_some_and(sees) && vas.all(sees)
     }
 
     pub fn sees_instance(&self, instance: &Instance, state: &State) -> bool {
@@ -87,9 +108,23 @@ impl Viewer {
 
     /// `message` as they ask it; a form that is sent twice is the same request.
     pub fn ask<T>(&self, form: &Form, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
         let once = form.get("once");
         let once = if once.is_empty() { hex::encode(random::bytes::<16>()) } else { once.to_string() };
+        self.ask_once(once, message)
+    }
+
+    /// As [`Self::ask`] for one of the several changes that a form asks for, by which of them it is.
+    pub fn ask_each<T>(&self, form: &Form, which: &str, message: T) -> tonic::Request<T> {
+        let once = form.get("once");
+        if once.is_empty() {
+            return self.ask(form, message);
+        }
+        let id = sha256(format!("{} {which}", once.as_str()).as_bytes());
+        self.ask_once(hex::encode(&id[..16]), message)
+    }
+
+    fn ask_once<T>(&self, once: String, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
         // What is no metadata value is no request id either.
         request
             .metadata_mut()

@@ -159,7 +159,7 @@ fn alert(kind: AlertKind, name: &str, severity: Severity, message: String, actio
         due: None,
         message,
         action: action.to_owned(),
-        acknowledged: false,
+        acknowledged: None,
     }
 }
 

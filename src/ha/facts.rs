@@ -31,6 +31,7 @@ impl Control {
                     replay_lag_ms: None,
                     contact_ms: 0,
                     connected_since: None,
+                    resources: Some(self.shared.host.load().resources),
                 })
             } else {
                 status.peers.iter().find(|p| p.node_id == m.node_id).and_then(peer_answer)
@@ -111,6 +112,7 @@ fn peer_answer(peer: &PeerStatus) -> Option<Answer> {
         replay_lag_ms: peer.replay_lag.map(whole_ms),
         contact_ms: whole_ms(contact),
         connected_since: None,
+        resources: peer.resources,
     })
 }
 

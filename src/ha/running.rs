@@ -364,6 +364,8 @@ async fn start_replica(
     options.auth.clone_from(&auth);
     options.rejoining = epoch::rejoining(&config.data_dir);
     options.trouble = Arc::new(move || trouble.here());
+    let host = shared.host.clone();
+    options.resources = Arc::new(move || Some(host.load().resources));
     let listener = tokio::net::TcpListener::bind(config.raft.listen).await;
     let listener = listener.with_context(|| format!("listening for the other nodes on {}", config.raft.listen))?;
     NodeIdentity::check_store(&config.data_dir, &config.data_dir.join("raft"))?;

@@ -7,7 +7,7 @@ use super::switch::SwitchLedger;
 use crate::config::Config;
 use crate::product::Clock;
 use crate::raft::Ledger;
-use crate::telemetry::{Metrics, PoolLabels};
+use crate::telemetry::{Host, Metrics, PoolLabels};
 use crate::vip::Guard;
 use parking_lot::Mutex;
 use std::sync::atomic::Ordering;
@@ -25,6 +25,8 @@ pub struct Shared {
     pub config: Config,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    /// The machine that this node runs on.
+    pub host: Arc<Host>,
     pub ledger: Arc<SwitchLedger>,
     pub codes: Arc<Mutex<Desk>>,
     /// Set when the node must end: why.
@@ -45,12 +47,13 @@ impl Shared {
         supervisor: Option<UnixStream>,
         findings: UnboundedSender<Found>,
     ) -> Arc<Self> {
-        let metrics = Arc::new(Metrics::default());
+        let (metrics, host) = (Arc::new(Metrics::default()), Arc::new(Host::new(config.data_dir.clone())));
         Arc::new(Self {
             config,
             clock,
             ledger: Arc::new(SwitchLedger::new("this node holds no data", metrics.commit_latency.clone())),
             metrics,
+            host,
             codes: Arc::default(),
             fatal: watch::channel(None).0,
             findings,

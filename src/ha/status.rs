@@ -5,6 +5,7 @@ use crate::admin::{
     VipStatus,
 };
 use crate::license::Millis;
+use crate::telemetry::Resources;
 
 /// A standby further behind than this many entries is catching up: at full load some hundred are in flight.
 pub const CATCH_UP_ENTRIES: u64 = 2_000;
@@ -31,6 +32,7 @@ pub struct Answer {
     /// Milliseconds since it was last heard of; 0 for this node.
     pub contact_ms: u64,
     pub connected_since: Option<Millis>,
+    pub resources: Option<Resources>,
 }
 
 /// A member of the cluster and whether it answers.
@@ -190,6 +192,7 @@ fn node_status(facts: &Facts, m: &MemberFacts, leader: Option<u64>, active_index
         flush_lag_ms: a.and_then(|a| a.flush_lag_ms),
         replay_lag_ms: a.and_then(|a| a.replay_lag_ms),
         connected_since: a.and_then(|a| a.connected_since),
+        resources: a.and_then(|a| a.resources),
     }
 }
 
@@ -332,6 +335,7 @@ mod tests {
                 replay_lag_ms: Some(0),
                 contact_ms: 1,
                 connected_since: None,
+                resources: None,
             }),
         };
         Facts {

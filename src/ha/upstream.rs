@@ -2,7 +2,7 @@
 
 use crate::admin::{AdminError, Imported, Kind};
 use crate::central::{Asked, SyncService, Upstream, UpstreamError, VendorRoot};
-use crate::license::AccountId;
+use crate::license::{AccountId, Sealed, Settings};
 use crate::pki::seal::Sealer;
 use crate::product::Clock;
 use crate::raft::Ledger;
@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 /// How often the vendor root and the server's names are looked at: they change by hand.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The vendor root (PEM) and the proxy.
-type Way = (String, String);
+/// The vendor root (PEM), the proxy and its sealed login.
+type Way = (String, String, Option<Sealed>);
 
 /// Keeps one [`Upstream`] for the vendor root and the proxy in force.
 pub struct UpstreamKeeper {
@@ -36,14 +36,14 @@ impl UpstreamKeeper {
     /// When no vendor root was imported, or it is unusable.
     pub fn get(&self) -> Result<Arc<Upstream>, AdminError> {
         let state = self.ledger.state();
-        let (pem, proxy) = (state.settings().vendor_root.clone(), state.settings().proxy.clone());
+        let Settings { vendor_root: pem, proxy, proxy_login, .. } = state.settings().clone();
         if pem.is_empty() {
             return Err(AdminError::new(Kind::State, "no vendor root was imported, so central cannot be trusted")
                 .hint("run `licraft settings set vendor-root @FILE` with the file the vendor gave you"));
         }
         let mut current = self.current.lock();
         if let Some((known, upstream)) = &*current
-            && *known == (pem.clone(), proxy.clone())
+            && *known == (pem.clone(), proxy.clone(), proxy_login.clone())
         {
             return Ok(upstream.clone());
         }
@@ -52,7 +52,7 @@ impl UpstreamKeeper {
         });
         let upstream =
             made.map_err(|e| AdminError::new(Kind::Internal, "central cannot be reached").because(e.to_string()))?;
-        *current = Some(((pem, proxy), upstream.clone()));
+        *current = Some(((pem, proxy, proxy_login), upstream.clone()));
         Ok(upstream)
     }
 

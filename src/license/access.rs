@@ -138,6 +138,7 @@ impl User {
             created: Millis(0),
             password_changed: Millis(0),
             totp: None,
+            preferences: Preferences::INITIAL,
         }
     }
 

@@ -169,6 +169,7 @@ impl State {
             | Command::EndResealing { .. }
             | Command::Numbered { .. }
             | Command::TouchSession { .. }
+            | Command::SetPreferences { .. }
             | Command::UseTotp { .. }
             | Command::EndSession { .. } => return None,
         })
@@ -201,11 +202,13 @@ impl Settings {
                 ("min-password-bytes", s.min_password_bytes.to_string()),
                 ("licenses-expiring-days", s.licenses_expiring_days.to_string()),
                 ("proxy", s.proxy.clone()),
+                ("proxy-login", s.proxy_login.as_ref().map(|sealed| format!("{:?}", sealed.0)).unwrap_or_default()),
+                ("message-of-the-day", s.message_of_the_day.replace('\n', " ")),
             ]
         };
         let changed = texts(self).into_iter().zip(texts(old)).filter(|(new, old)| new != old);
         let named = changed.map(|((name, value), _)| match name {
-            "vendor-root" => name.to_owned(),
+            "vendor-root" | "proxy-login" => name.to_owned(),
             _ => format!("{name}={value}"),
         });
         named.collect::<Vec<_>>().join(" ")

@@ -10,6 +10,7 @@ impl State {
         let mut found = Vec::new();
         self.check_instances(&mut found);
         self.check_pools(&mut found);
+        self.check_usage(&mut found);
         self.check_alerts(&mut found);
         self.check_accounts(&mut found);
         self.check_server_certificate(&mut found);
@@ -100,6 +101,27 @@ impl State {
         let about_pools = [AlertKind::InsufficientLicenses, AlertKind::LicensesExpiring, AlertKind::LicensesExpired];
         let kept = self.alerts().filter(|a| about_pools.contains(&a.key.kind)).count();
         differs(found, "alerts about licenses", kept, alerts);
+    }
+
+    /// The noted days of pools against their counts; the histories in order and of pools that there may be.
+    fn check_usage(&self, found: &mut Vec<String>) {
+        for pool in self.pools.values() {
+            let noted = pool.last_day.unwrap_or_default();
+            let what = format_args!("pool of license {} in virtual account {}: noted", pool.license, pool.va);
+            let same = noted.counts() == UsageDay::of(pool, noted.day).counts();
+            differs(found, what, same && noted.lowest <= noted.balance() && noted.peak >= noted.in_use, true);
+        }
+        for ((va, license), history) in &self.usage {
+            let owner = self.virtual_account(*va).map(|va| va.account);
+            let days: Vec<u64> = history.days().map(|day| day.day).collect();
+            // One that is deleted and made again on a day has that day in both.
+            let last = self.pool(*va, *license).and_then(|pool| pool.last_day).map_or(u64::MAX, |last| last.day);
+            let sound = days.is_sorted_by(|a, b| a < b) && days.last().is_some_and(|day| *day <= last);
+            let known = owner.is_some() && owner == self.license(*license).map(|l| l.account);
+            if !sound || !known || days.len() > MAX_USAGE_DAYS {
+                found.push(format!("The usage history of license {license} in virtual account {va} is not sound."));
+            }
+        }
     }
 
     /// Alerts about instances, of which the index tells; and about the clock.

@@ -332,6 +332,11 @@ pub enum Command {
     RevokeAdminIdentity {
         name: String,
     },
+    /// A person sets how they like the pages.
+    SetPreferences {
+        name: String,
+        preferences: Preferences,
+    },
 }
 
 /// What changes of a user. Each of them ends the user's sessions.

@@ -36,6 +36,7 @@ impl State {
             RecordKey::Sealing => Record::Sealing(self.sealing?),
             RecordKey::BrowserCertificate => Record::BrowserCertificate(self.browser_certificate()?.clone()),
             RecordKey::AdminIdentity(name) => Record::AdminIdentity(self.admin_identity(name)?.clone()),
+            RecordKey::Usage(va, license) => Record::Usage((**self.usage.get(&(*va, *license))?).clone()),
         })
     }
 
@@ -101,6 +102,7 @@ impl State {
             .chain(self.browser_certificate().map(|r| Record::BrowserCertificate(r.clone())))
             .chain(self.sealing.map(Record::Sealing))
             .chain(self.admin_identities.values().map(|r| Record::AdminIdentity((**r).clone())))
+            .chain(self.usage.values().map(|r| Record::Usage((**r).clone())))
             .map(|r| (r.key(), r))
     }
 
@@ -142,6 +144,7 @@ impl State {
                 Record::Sealing(r) => state.sealing = Some(r),
                 Record::BrowserCertificate(r) => state.browser_certificate = Some(Arc::new(r)),
                 Record::AdminIdentity(r) => drop(state.admin_identities.insert(r.name.clone(), Arc::new(r))),
+                Record::Usage(r) => drop(state.usage.insert((r.va, r.license), Arc::new(r))),
             }
         }
         state.index = Index::of(&state);

@@ -28,6 +28,9 @@ pub const MAX_BLOB: usize = 4 * 1024;
 /// Leaf, issuing authority, root, and one in reserve for a cross-signed chain.
 pub const MAX_CHAIN: usize = 4;
 
+/// The message of the day, in characters: a paragraph, not a page.
+pub const MAX_MESSAGE_OF_THE_DAY: usize = 500;
+
 // ---- counts ----
 
 /// Licenses of one instance. Also the width of the bit set in [`super::LastAnswer::Authorized`].
@@ -77,12 +80,23 @@ pub const MAX_ADDRESSES: usize = 4;
 /// Alerts raised from outside (about nodes); those the state keeps itself are bounded by what they are about.
 pub const MAX_RAISED_ALERTS: usize = 1_000;
 
+// ---- what people set for themselves ----
+
+/// Rows of one page of a list that may be chosen; with the longest texts the first one with 50 is still below 100 KB.
+pub const LIST_ROWS: [u64; 4] = [25, 50, 100, 250];
+pub const DEFAULT_LIST_ROWS: u64 = 50;
+/// Name of a time zone: the longest of the IANA database has 32 bytes.
+pub const MAX_TIME_ZONE: usize = 64;
+
 // ---- rings: the oldest makes room ----
 
 /// Events held in the state; older ones are in the append-only audit file of each node.
 pub const MAX_EVENTS: u64 = 10_000;
 /// Events in one record of an image: a busy ring is written in few pieces. Divides [`MAX_EVENTS`].
 pub const EVENT_BLOCK: u64 = 50;
+/// What one event is about: an instance and all licenses that it gave up and took.
+pub const MAX_SUBJECTS: usize = 2 * MAX_LICENSES_PER_INSTANCE + 2;
+const _: () = assert!(EVENT_BLOCK as usize * (MAX_SUBJECTS * 10 + MAX_MESSAGE + 2 * MAX_NAME + 64) < 128 * 1024);
 /// Audit entries held in the state; all of them are in the audit file of each data node.
 pub const MAX_AUDIT: u64 = 10_000;
 /// Audit entries in one record of an image. Divides [`MAX_AUDIT`].
@@ -93,6 +107,9 @@ pub const MAX_ROLE_CHANGES: usize = 1_000;
 pub const MAX_REQUESTS: usize = 10_000;
 /// … and for how long: far beyond any client's retries.
 pub const REQUEST_MEMORY: u64 = Millis::DAY;
+
+/// Days of which the use of a pool is kept: more than a year, so that one compares with the year before.
+pub const MAX_USAGE_DAYS: usize = 400;
 
 /// Cleared alerts: months of a server that has an alert now and then.
 pub const MAX_PAST_ALERTS: u64 = 1_000;

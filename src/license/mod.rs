@@ -25,6 +25,7 @@ mod sealing;
 mod server_certificate;
 mod state;
 mod substitution;
+mod usage;
 
 pub use access::{Action, Place, Role};
 pub use audit::AuditEntry;
@@ -43,3 +44,4 @@ pub use server_certificate::{
 };
 pub use state::{Changes, InstanceChange, State};
 pub use substitution::Loan;
+pub use usage::UsageTotal;

@@ -67,6 +67,11 @@ names!(Role {
     Self::ReadOnly => "read-only",
 });
 
+names!(StartPage {
+    Self::Licensing => "licensing",
+    Self::Administration => "administration",
+});
+
 names!(Reason {
     Self::Invalid => "invalid",
     Self::NotFound => "not-found",

@@ -1,4 +1,4 @@
-//! What a response of central would change, before it is taken.
+//! What would become of commands, before they are given: what a response of central changes, and what would be refused.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -17,6 +17,21 @@ pub struct EntitlementChange {
 }
 
 impl State {
+    /// Tries commands out on a copy, one after the other; none for each that would be done, and why for each that would not.
+    #[must_use]
+    pub fn rehearse(&self, commands: impl IntoIterator<Item = Command>) -> Vec<Option<Refusal>> {
+        let mut copy = self.clone();
+        let mut try_out = |command| {
+            let request = Request { id: 0, actor: String::new(), command };
+            let stamp = Stamp { at: copy.now(), wall: copy.now().plus(copy.meta.clock_ahead) };
+            match copy.apply(stamp, &request, &mut Changes::new()) {
+                Outcome::Refused(refusal) => Some(refusal),
+                _ => None,
+            }
+        };
+        commands.into_iter().map(&mut try_out).collect()
+    }
+
     /// What taking `entitlements` as all that is purchased would change for an account, by tag. A license that stays as
     /// it is, is left out; one that is not named has nothing any more.
     #[must_use]

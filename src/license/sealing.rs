@@ -29,6 +29,8 @@ pub enum SealedPlace {
     BrowserCertificate,
     /// Of the second factor with this id.
     Totp(u64),
+    /// Name and password for the proxy.
+    ProxyLogin,
 }
 
 /// A secret sealed anew; it takes its place only while `old` is still there.
@@ -58,6 +60,7 @@ impl SealedPlace {
             Self::WantedCertificate | Self::ServerCertificate => ServerCertificate::KEY_CONTEXT,
             Self::BrowserCertificate => BrowserCertificate::KEY_CONTEXT,
             Self::Totp(_) => Totp::SEED_CONTEXT,
+            Self::ProxyLogin => Settings::PROXY_LOGIN_CONTEXT,
         }
     }
 }
@@ -82,7 +85,8 @@ impl State {
         let browser = self.browser_certificate().map(|c| (SealedPlace::BrowserCertificate, &c.key));
         let seeds =
             self.users().filter_map(|user| user.totp.as_ref()).map(|totp| (SealedPlace::Totp(totp.id), &totp.seed));
-        accounts.chain(tokens).chain(wanted).chain(current).chain(browser).chain(seeds)
+        let login = self.settings.proxy_login.as_ref().map(|login| (SealedPlace::ProxyLogin, login));
+        accounts.chain(tokens).chain(wanted).chain(current).chain(browser).chain(seeds).chain(login)
     }
 
     /// The secrets that are not sealed under the key in force. Walks all of them.

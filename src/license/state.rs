@@ -39,6 +39,7 @@ pub struct State {
     pub(super) browser_certificate: Option<Arc<BrowserCertificate>>,
     pub(super) sealing: Option<Sealing>,
     pub(super) admin_identities: OrdMap<String, Arc<AdminIdentity>>,
+    pub(super) usage: OrdMap<(VirtualAccountId, LicenseId), Arc<UsageHistory>>,
     pub(super) index: Index,
 }
 

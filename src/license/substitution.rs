@@ -83,6 +83,12 @@ impl State {
         loans
     }
 
+    /// The licenses that rules connect with one, itself among them, oldest first; empty where there is no rule.
+    #[must_use]
+    pub fn connected(&self, license: LicenseId) -> &[LicenseId] {
+        self.index.groups.get(&license).map(|group| &**group).unwrap_or_default()
+    }
+
     /// The rules by which a loan may be: the licenses from `to` up to `from`, of which each covers the one before. Empty
     /// when there are none.
     #[must_use]

@@ -59,7 +59,7 @@ impl Column for LicenseColumn {
 /// Which licenses are wanted.
 #[derive(Clone, Debug)]
 pub struct LicenseSearch {
-    /// In names and tags of licenses.
+    /// In names, tags and labels of licenses.
     pub search: Needle,
     /// Only those with this label; empty for all.
     pub label: String,
@@ -83,7 +83,9 @@ pub fn licenses<'a>(
         let covered = row.pool.out_of_compliance_since.is_none();
         wanted.in_compliance.is_none_or(|wanted| wanted == covered)
             && (wanted.label.is_empty() || row.license.labels.contains(&wanted.label))
-            && wanted.search.is_in([row.license.name.as_str(), &row.license.tag])
+            && wanted
+                .search
+                .is_in([&row.license.name, &row.license.tag].into_iter().chain(&row.license.labels).map(String::as_str))
     });
     cut(found.collect(), wanted.window, |a, b| wanted.order.turn(compare(wanted.order.by, a, b)))
 }

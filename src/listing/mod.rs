@@ -7,12 +7,14 @@
 //! to date by what differs from the state they were made of.
 
 mod directory;
+mod history;
 mod instances;
 mod licenses;
 mod query;
 mod records;
 
 pub use directory::Directory;
+pub use history::{Activity, ActivityKind, ActivitySearch, AlertFilter, activity, past_alerts};
 pub use instances::{InstanceColumn, InstanceSearch, Within};
 pub use licenses::{LicenseColumn, LicenseRow, LicenseSearch, licenses};
 pub use query::{Column, Listed, Needle, Order, Window};

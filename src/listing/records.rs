@@ -1,5 +1,6 @@
 //! Lists of accounts, virtual accounts, tokens, alerts and events.
 
+use super::history::AlertFilter;
 use super::query::{Column, Listed, Needle, Order, Window, cut};
 use crate::license::{
     Account, AccountId, AccountStatus, Alert, Event, Millis, Severity, State, Token, VirtualAccount, VirtualAccountId,
@@ -206,11 +207,7 @@ impl Column for AlertColumn {
 /// Which alerts are wanted.
 #[derive(Clone, Debug)]
 pub struct AlertSearch {
-    /// Of this account; none: of the whole server.
-    pub account: Option<AccountId>,
-    /// In titles, sources and messages.
-    pub search: Needle,
-    pub severity: Option<Severity>,
+    pub filter: AlertFilter,
     pub acknowledged: Option<bool>,
     pub order: Order<AlertColumn>,
     pub window: Window,
@@ -220,10 +217,8 @@ pub struct AlertSearch {
 #[must_use]
 pub fn alerts<'a>(state: &'a State, wanted: &AlertSearch) -> Listed<&'a Alert> {
     let found = state.alerts().filter(|alert| {
-        (wanted.account.is_none() || alert.account == wanted.account)
-            && wanted.severity.is_none_or(|severity| severity == alert.severity)
-            && wanted.acknowledged.is_none_or(|acknowledged| acknowledged == alert.acknowledged)
-            && wanted.search.is_in([alert.key.kind.title(), &alert.key.source, &alert.message])
+        wanted.acknowledged.is_none_or(|acknowledged| acknowledged == alert.acknowledged.is_some())
+            && wanted.filter.takes(alert)
     });
     let compare = |a: &&Alert, b: &&Alert| {
         let by_column = match wanted.order.by {
@@ -232,7 +227,7 @@ pub fn alerts<'a>(state: &'a State, wanted: &AlertSearch) -> Listed<&'a Alert> {
             AlertColumn::Source => a.key.source.cmp(&b.key.source),
             AlertColumn::Raised => a.raised.cmp(&b.raised),
             AlertColumn::Due => a.due.cmp(&b.due),
-            AlertColumn::Acknowledged => a.acknowledged.cmp(&b.acknowledged),
+            AlertColumn::Acknowledged => a.acknowledged.is_some().cmp(&b.acknowledged.is_some()),
         };
         wanted.order.turn(by_column.then_with(|| a.key.cmp(&b.key)))
     };

@@ -216,6 +216,15 @@ pub fn key_pem(pkcs8: &[u8]) -> Zeroizing<String> {
     pem
 }
 
+/// PEM of a certificate with its private key in PKCS#8: what `--identity` takes.
+#[must_use]
+pub fn identity_pem(certificate: &[u8], pkcs8: &[u8]) -> Zeroizing<String> {
+    let mut pem = Zeroizing::new(String::with_capacity(2 * (certificate.len() + pkcs8.len()) + 256));
+    push_pem(&mut pem, "CERTIFICATE", certificate);
+    push_pem(&mut pem, "PRIVATE KEY", pkcs8);
+    pem
+}
+
 /// The private key of a PEM file, as PKCS#8 DER.
 ///
 /// # Errors

@@ -41,11 +41,11 @@ impl std::fmt::Debug for Brought {
 pub enum ImportError {
     #[error("the file is neither PEM text with certificates nor PKCS#12 ({0}); give a `.pem` or a `.p12` file")]
     Unreadable(String),
-    #[error("the PKCS#12 file does not open with this password ({0}); give its password with --password-file")]
+    #[error("the PKCS#12 file does not open with this password ({0}); give its own password")]
     Password(String),
     #[error("the file holds no certificate; give the server's certificate and those of its issuers in one file")]
     NoCertificate,
-    #[error("there is no private key; put it into the file, or give its own file with --key")]
+    #[error("there is no private key; put it into the file, or give its own file")]
     NoKey,
     #[error("there are {0} private keys; leave the one of the server's certificate")]
     ManyKeys(usize),

@@ -7,6 +7,7 @@ use super::peer::{Connect, Header};
 use crate::pki::tls::NodeTls;
 use crate::store::NodeInfo;
 use crate::store::codec::{BatchAuth, Epoch};
+use crate::telemetry::Resources;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -31,6 +32,8 @@ pub struct ReplicaOptions {
     /// What keeps this node from serving well, beside what Raft and the store know; told to the other nodes, so that
     /// none hands over to it.
     pub trouble: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+    /// What the machine has left; told to the other nodes, whose pages show it.
+    pub resources: Arc<dyn Fn() -> Option<Resources> + Send + Sync>,
 }
 
 impl ReplicaOptions {
@@ -48,6 +51,7 @@ impl ReplicaOptions {
             rejoining: false,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             trouble: Arc::new(|| None),
+            resources: Arc::new(|| None),
         }
     }
 

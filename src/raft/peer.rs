@@ -4,6 +4,7 @@ use super::config::Timings;
 use crate::license::Millis;
 use crate::store::codec::Epoch;
 use crate::store::{LogId, NodeInfo, SnapshotMeta, TypeConfig, Vote};
+use crate::telemetry::Resources;
 use openraft::base::BoxStream;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse};
 use openraft::raft::{VoteRequest, VoteResponse};
@@ -88,6 +89,8 @@ pub struct NodeReport {
     pub steady: bool,
     /// Free bytes on its disk, if these are few.
     pub disk_low: Option<u64>,
+    /// Of its machine; none when it does not tell.
+    pub resources: Option<Resources>,
     pub term: u64,
     pub leader: Option<u64>,
     pub last_log: Option<LogId>,

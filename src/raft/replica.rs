@@ -452,6 +452,7 @@ fn reporter(
             wall: reading.wall,
             steady: reading.steady,
             disk_low: view.disk_low(),
+            resources: (options.resources)(),
             term: metrics.current_term,
             leader: metrics.current_leader,
             last_log: core.last_log(),

@@ -4,6 +4,7 @@ use super::core::Metrics;
 use super::peers::{PeerView, Peers};
 use super::role::RoleState;
 use crate::store::{LogId, NodeInfo};
+use crate::telemetry::Resources;
 use openraft::Instant as _;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,6 +54,8 @@ pub struct PeerStatus {
     pub clock_offset_ms: Option<i64>,
     /// Free bytes on its disk, if these are few.
     pub disk_low: Option<u64>,
+    /// Of its machine.
+    pub resources: Option<Resources>,
     /// What is wrong: by its own account, or why it does not answer.
     pub trouble: Option<String>,
     /// What is wrong by its own account.
@@ -125,6 +128,7 @@ fn peer_status(
         serving: report.is_some_and(|(r, _)| r.serving),
         clock_offset_ms: view.filter(|v| v.report.is_some()).map(|v| v.clock_offset_ms),
         disk_low: report.and_then(|(r, _)| r.disk_low),
+        resources: report.and_then(|(r, _)| r.resources),
         trouble: view.and_then(|v| v.trouble.clone()).or_else(|| own_trouble.clone()),
         own_trouble,
         digests: report.map(|(r, _)| r.digests.clone()).unwrap_or_default(),

@@ -7,6 +7,7 @@ use crate::license::Millis;
 use crate::proto::raft as pb;
 use crate::store::codec::{self, Epoch};
 use crate::store::{Entry, Envelope, LeaderId, LogId, TypeConfig, Vote};
+use crate::telemetry::Resources;
 use openraft::EntryPayload;
 use openraft::raft::{StreamAppendError, TransferLeaderError, VoteRequest, VoteResponse};
 use std::sync::Arc;
@@ -195,6 +196,12 @@ pub(super) fn report_to_pb(report: NodeReport) -> pb::StatusReply {
         wall_ms: report.wall.0,
         uneven: !report.steady,
         disk_low: report.disk_low,
+        resources: report.resources.map(|r| pb::Resources {
+            memory_used: r.memory_used,
+            memory_total: r.memory_total,
+            disk_used: r.disk_used,
+            disk_total: r.disk_total,
+        }),
         term: report.term,
         leader: report.leader.unwrap_or(0),
         last_log: report.last_log.map(Into::into),
@@ -218,6 +225,12 @@ pub(super) fn report_from_pb(reply: pb::StatusReply) -> Result<NodeReport, PeerE
         wall: Millis(reply.wall_ms),
         steady: !reply.uneven,
         disk_low: reply.disk_low,
+        resources: reply.resources.map(|r| Resources {
+            memory_used: r.memory_used,
+            memory_total: r.memory_total,
+            disk_used: r.disk_used,
+            disk_total: r.disk_total,
+        }),
         term: reply.term,
         leader: (reply.leader != 0).then_some(reply.leader),
         last_log: reply.last_log.map(Into::into),

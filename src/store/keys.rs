@@ -52,6 +52,7 @@ pub fn encode_key(key: &RecordKey) -> Vec<u8> {
             out.push(25);
             out.extend_from_slice(name.as_bytes());
         }
+        RecordKey::Usage(va, license) => numbers(&mut out, 26, &[va.0, license.0]),
     }
     out
 }
@@ -131,6 +132,7 @@ mod tests {
             Just(RecordKey::BrowserCertificate),
             Just(RecordKey::Sealing),
             ".{0,4}".prop_map(RecordKey::AdminIdentity),
+            any::<(u64, u64)>().prop_map(|(va, id)| RecordKey::Usage(VirtualAccountId(va), LicenseId(id))),
         ]
     }
 

@@ -30,7 +30,8 @@ pub use machine::{Machine, SnapshotBuilder, StateDigest};
 pub use metrics::{BARRIER_BUCKETS_US, GROUP_BUCKETS, Histogram, StoreMetrics};
 pub use open::{Store, StoreHandle, StoreOptions};
 pub use snapshot::{
-    MAX_SNAPSHOT_BYTES, SnapshotFile, SnapshotReceiver, read as read_snapshot, state_digest, write as write_snapshot,
+    MAX_SNAPSHOT_BYTES, SnapshotFile, SnapshotReceiver, check as check_snapshot, read as read_snapshot, state_digest,
+    write as write_snapshot,
 };
 pub use types::*;
 

@@ -228,6 +228,17 @@ pub fn read(input: impl Read) -> io::Result<(SnapshotMeta, State)> {
     }
 }
 
+/// Reads a snapshot from `input`, to its end, checking all but what its records are together, and keeps none of them.
+/// Blocks.
+///
+/// # Errors
+/// Any damage.
+pub fn check(input: impl Read) -> io::Result<SnapshotMeta> {
+    let mut reader = SnapshotReader::new(input)?;
+    while reader.record()?.is_some() {}
+    reader.finish()
+}
+
 /// Writes a snapshot of `state` to `out`. Blocks.
 ///
 /// # Errors

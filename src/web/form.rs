@@ -7,8 +7,9 @@ use std::time::Duration;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-/// The largest form has three passwords of 256 bytes, at most trebled by encoding.
-const MAX_FORM: usize = 8 * 1024;
+/// The largest form has 250 ticked rows, each with its numbers and a quantity; three passwords of 256 bytes, at most
+/// trebled by encoding, are far less.
+const MAX_FORM: usize = 16 * 1024;
 /// How long a form may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest address to return to after signing in.

@@ -3,6 +3,7 @@
 pub mod assets;
 pub mod attempts;
 pub mod form;
+pub mod likings;
 pub mod list;
 pub mod shield;
 pub mod sign_in;

@@ -8,9 +8,12 @@ use crate::license::{MAX_NAME, MAX_PASSWORD_BYTES};
 use crate::pki::passwords::{PasswordError, Passwords};
 use crate::product::listener::Peer;
 use askama::Template;
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::header::{HeaderValue, RETRY_AFTER};
+use http::request::Parts;
 use http::{Extensions, StatusCode};
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -22,6 +25,7 @@ pub const WRONG: &str = "The user name or the password is wrong.";
 #[template(path = "sign_in.html")]
 pub struct SignInPage {
     assets: Assets,
+    message: String,
     next: String,
     name: String,
     error: Option<String>,
@@ -32,7 +36,12 @@ impl SignInPage {
     pub fn new(next: &str, name: &str, error: Option<&Failure>) -> Self {
         let name = if name.len() > MAX_NAME { "" } else { name };
         let error = error.map(ToString::to_string);
-        Self { assets: Assets, next: next.to_owned(), name: name.to_owned(), error }
+        Self { assets: Assets, message: String::new(), next: next.to_owned(), name: name.to_owned(), error }
+    }
+
+    /// With what everybody should read who comes here; nothing where that is empty.
+    pub fn saying(self, message: &str) -> Self {
+        Self { message: message.to_owned(), ..self }
     }
 }
 
@@ -168,6 +177,17 @@ pub fn check_new(current: &str, new: &str, repeated: &str) -> Result<(), String>
 /// Where a request comes from.
 pub fn source(extensions: &Extensions) -> IpAddr {
     extensions.get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+}
+
+/// As [`source`], for handlers that read the request by its parts.
+pub struct Source(pub IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(source(&parts.extensions)))
+    }
 }
 
 /// The form did not arrive, or is too large.

@@ -1,6 +1,7 @@
 //! What all pages share: times and badges as HTML, the frame around each page, and pages about problems.
 
 use super::assets::Assets;
+use super::likings;
 use crate::admin::rfc3339;
 use crate::license::Millis;
 use askama::Template;
@@ -10,25 +11,24 @@ use http::StatusCode;
 use http::header::LOCATION;
 use std::fmt;
 
-/// A moment in UTC, as a `<time>` element.
+/// A moment in the zone of the person who reads it, as a `<time>` element.
 #[derive(Clone, Copy)]
 pub struct Time(pub Millis);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (iso, minute) = (rfc3339(self.0), minute(self.0));
-        // Beyond the calendar they are the same bare number.
-        if iso == minute { f.write_str(&iso) } else { write!(f, r#"<time datetime="{iso}">{minute}</time>"#) }
+        let iso = rfc3339(self.0);
+        match likings::local(self.0) {
+            Some(local) => write!(f, r#"<time datetime="{iso}">{local}</time>"#),
+            // Beyond the calendar: a bare number.
+            None => f.write_str(&iso),
+        }
     }
 }
 
-/// A moment in UTC as people read it.
+/// A moment as people read it, in the zone of whoever reads it.
 pub fn minute(at: Millis) -> String {
-    let iso = rfc3339(at);
-    match iso.split_once('T') {
-        Some((day, time)) => format!("{day} {} UTC", time.get(..5).unwrap_or(time)),
-        None => iso,
-    }
+    likings::local(at).unwrap_or_else(|| rfc3339(at))
 }
 
 impl HtmlSafe for Time {}
@@ -97,12 +97,16 @@ pub struct Shell {
     pub links: Vec<Link>,
     /// The pages beneath one of the links.
     pub tabs: Vec<Link>,
+    /// The message of the day; empty without one.
+    pub message: String,
     /// What has just been done.
     pub notice: Option<&'static str>,
     /// Whether to say on every page that this node is retired.
     pub retired: bool,
     /// HTML of the column beside the page.
     pub aside: Option<String>,
+    /// Whether the page stays as it is until it is loaded again.
+    pub still: bool,
     /// Names the next change, so that a form sent twice is carried out once.
     pub once: String,
     pub assets: Assets,
@@ -111,6 +115,24 @@ pub struct Shell {
 /// `1 record`, `2 records`.
 pub fn counted(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// `3.2 GB`, as people read sizes.
+pub fn size(bytes: u64) -> String {
+    let units = ["B", "KB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < units.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// `12 % of 24.0 GB`.
+pub fn portion(part: u64, whole: u64) -> String {
+    let percent = part.saturating_mul(100).checked_div(whole).unwrap_or(0);
+    format!("{percent} % of {}", size(whole))
 }
 
 /// A rendered page.
@@ -145,6 +167,13 @@ pub fn problem(status: StatusCode, title: &str, text: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_by_people() {
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_500), "1.5 KB");
+        assert_eq!(size(24_000_000_000), "24.0 GB");
+    }
 
     #[test]
     fn times_are_read_by_people_and_programs() {

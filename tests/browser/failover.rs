@@ -53,7 +53,8 @@ fn open_pages_go_on_after_the_active_node_was_killed() {
     lab.signal(SECONDARY, Signal::CONT);
 
     cluster.until_says("Active Server Active secondary-node");
-    cluster.says("Degraded The cluster is degraded One of the cluster nodes is offline");
+    // A node passes for offline after a second and a half.
+    cluster.until_says("Degraded The cluster is degraded One of the cluster nodes is offline");
     cluster.until("going on", WENT_ON);
     search.until("going on", WENT_ON);
     assert_eq!(cluster.cookie().unwrap().value(), cookie, "the session is the same");

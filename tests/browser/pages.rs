@@ -36,6 +36,10 @@ pub const PAGES: &[Page] = &[
     change("users", "/users"),
     change("user", "/users/admin"),
     page("security", "/security"),
+    page("admin-identities", "/security/identities"),
+    change("browser-certificate", "/security/browser-certificate"),
+    change("sealing-key", "/security/sealing-key"),
+    change("backups", "/backups"),
     change("settings", "/settings"),
     change("api-toolkit", "/api-toolkit"),
     page("support", "/support"),
@@ -44,12 +48,43 @@ pub const PAGES: &[Page] = &[
     page("licenses", "/licenses"),
     page("licenses-searched", "/licenses?q=user"),
     page("licenses-not-found", "/licenses?q=nothing"),
+    // One that is short: the lab's account has the numbers 1 and 2, and its licenses those that follow.
+    page("license", "/licenses/4"),
+    page("license-year", "/licenses/4?days=365"),
     page("product-instances", "/product-instances"),
     page("alerts", "/alerts"),
+    page("alert-history", "/alerts/history"),
     page("event-log", "/event-log"),
+    page("activity", "/activity"),
+    page("activity-of-a-kind", "/activity?kind=license&by=admin"),
+    page("preferences", "/preferences"),
     page("password", "/password"),
+    page("two-factor", "/two-factor"),
     Page { status: 404, ..page("no-such-page", "/no-such-page") },
 ];
+
+/// Pages that lists lead to: a name, the list, and the link.
+pub const BENEATH: &[(&str, &str, &str)] = &[
+    ("license", "/licenses?q=enhanced+user", "th a[href^='/licenses/']"),
+    ("product-instance", "/product-instances", "th a[href^='/product-instances/']"),
+    ("virtual-account", "/inventory", "th a[href^='/inventory/']"),
+];
+
+/// The page that `path` leads to by the link `css`.
+pub fn beneath(browser: &Browser, origin: &str, (name, path, css): (&'static str, &str, &str)) -> Page {
+    browser.open(&format!("{origin}{path}"));
+    let script = format!("return document.querySelector({}).getAttribute('href')", json!(css));
+    page(name, browser.run(&script).as_str().unwrap().to_owned().leak())
+}
+
+/// The page that asks before the first row of a list is moved to a virtual account, be it the one where it is.
+pub fn asked(browser: &Browser, origin: &str, name: &'static str, list: &str) -> Page {
+    browser.open(&format!("{origin}{list}"));
+    let script = "const [tick, to] = ['.tick input', 'select[name=to] option:last-child'].map((css) => \
+                  document.querySelector(css)); return `${tick.name}=${tick.value}&to=${to.value}`";
+    let query = browser.run(script);
+    page(name, format!("{list}/transfer?{}", query.as_str().unwrap()).leak())
+}
 
 pub const SIGN_IN: Page = page("sign-in", "/sign-in");
 pub const STANDBY: Page = Page { status: 503, ..page("standby", "/") };
@@ -61,6 +96,15 @@ const TABBED: [u32; 2] = [360, 1440];
 /// Opens the page, looks at it in every view, keeps a picture of each, and returns what is wrong with it.
 pub fn faults(browser: &Browser, origin: &str, page: &Page) -> Vec<String> {
     browser.open(&format!("{origin}{}", page.path));
+    faults_in_each_view(browser, page)
+}
+
+/// As [`faults`], of the page that is open: what a form has led to.
+pub fn faults_here(browser: &Browser, name: &'static str) -> Vec<String> {
+    faults_in_each_view(browser, &page(name, ""))
+}
+
+fn faults_in_each_view(browser: &Browser, page: &Page) -> Vec<String> {
     let mut faults = Vec::new();
     for width in WIDTHS {
         for dark in [false, true] {

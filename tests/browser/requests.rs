@@ -175,8 +175,16 @@ fn no_page_and_no_call_answers_without_a_session_or_to_too_small_a_role() {
         let answer = caller.get(page.path, session);
         assert_eq!(answer.status.as_u16(), if page.changes { 403 } else { page.status }, "{}", page.path);
         let changes = answer.text.split("<form").skip(1).filter(|form| form.contains("method=\"post\""));
-        // Whoever looks may have the totals recounted.
-        let own = ["/sign-out", "/sign-out-elsewhere", "/sign-out-everywhere", "/password", "/support"];
+        // Whoever looks may have the totals recounted, and has a password, a second factor and preferences.
+        let own = [
+            "/sign-out",
+            "/sign-out-elsewhere",
+            "/sign-out-everywhere",
+            "/password",
+            "/preferences",
+            "/support",
+            "/two-factor/enrol",
+        ];
         let allowed = |form: &str| own.iter().any(|path| form.contains(&format!("action=\"{path}\"")));
         assert!(changes.clone().all(allowed), "{}: a read-only user changes nothing", page.path);
     }

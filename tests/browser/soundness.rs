@@ -1,13 +1,14 @@
 //! Every page at every width, in light and dark: nothing overflows, nothing is logged, everyone can read and reach it.
 
 use super::driver::Driver;
-use super::lab::{Lab, PASSWORD, SECONDARY};
-use super::pages::{PAGES, SIGN_IN, STANDBY, faults, faults_of};
+use super::lab::{ACCOUNT, Lab, PASSWORD, PRIMARY, SECONDARY};
+use super::pages::{BENEATH, PAGES, SIGN_IN, STANDBY, asked, beneath, faults, faults_of};
 
 #[test]
 fn every_page_is_sound_at_every_width_in_light_and_dark() {
     let Some(lab) = Lab::new() else { return };
     lab.user("ann", &["--role", "system-administrator"]);
+    furnish(&lab);
     let driver = Driver::new(&lab);
     let browser = driver.browser();
     let mut found = faults(&browser, &lab.vip(""), &SIGN_IN);
@@ -18,7 +19,26 @@ fn every_page_is_sound_at_every_width_in_light_and_dark() {
     for page in PAGES {
         found.extend(faults(&browser, &lab.vip(""), page));
     }
+    for place in BENEATH {
+        let page = beneath(&browser, &lab.vip(""), *place);
+        found.extend(faults(&browser, &lab.vip(""), &page));
+    }
+    for (name, list) in [("licenses-transfer", "/licenses"), ("product-instances-transfer", "/product-instances")] {
+        let page = asked(&browser, &lab.vip(""), name, list);
+        found.extend(faults(&browser, &lab.vip(""), &page));
+    }
     assert!(found.is_empty(), "{} faults:\n{}", found.len(), found.join("\n"));
+}
+
+/// What makes pages show all that they can: a second virtual account, labels, and licenses that others cover.
+fn furnish(lab: &Lab) {
+    lab.run(PRIMARY, &["va", "create", "Lab", "--account", ACCOUNT]);
+    let labels = ["--add", "voice", "--add", "cost center 7"];
+    lab.run(PRIMARY, &[&["license", "tag", "ENHANCED", "--account", ACCOUNT][..], &labels].concat());
+    let what = ["entitle", "--license", "ENHANCED", "--name", "Enhanced User", "--quantity", "0"];
+    let place = ["--smart-account", "Example Corp", "--virtual-account", "Headquarters", "--covered-by", "ESSENTIAL"];
+    lab.central(&[&what[..], &place].concat());
+    lab.run(PRIMARY, &["sync", "now", "--account", ACCOUNT]);
 }
 
 #[test]

@@ -45,7 +45,7 @@ async fn a_proxy_that_refuses_is_named_with_what_to_do() {
     let (port, sealer) = (central.running.as_ref().unwrap().address.port(), Sealer::generate());
     for (status, says) in [
         ("403 Forbidden", "allow CONNECT to this host and port"),
-        ("407 Proxy Authentication Required", "have it let this server's addresses through"),
+        ("407 Proxy Authentication Required", "set them with `licraft settings set proxy-login @FILE`"),
     ] {
         let proxy = Proxy::start(status, port).await;
         let settings = Settings { proxy: proxy.url(), ..ledger.state().settings().clone() };
@@ -60,4 +60,26 @@ async fn a_proxy_that_refuses_is_named_with_what_to_do() {
         assert!(text.contains(says) && text.contains(&format!("the proxy {}", proxy.url())), "{text}");
         proxy.task.abort();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_is_told_the_name_and_password_that_are_set_and_sealed() {
+    let (central, ledger, account) = scene("").await;
+    let (port, sealer) = (central.running.as_ref().unwrap().address.port(), Sealer::generate());
+    // "Aladdin:open sesame", as in RFC 7617, section 2.
+    let proxy = Proxy::for_login("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", port).await;
+    let set = |login: &str| {
+        let sealed = sealer.seal(Settings::PROXY_LOGIN_CONTEXT, login.as_bytes());
+        let settings = Settings { proxy: proxy.url(), proxy_login: Some(sealed), ..ledger.state().settings().clone() };
+        ledger.must(Command::SetSettings { settings });
+    };
+    set("Aladdin:wrong");
+    let error = node(&ledger, &sealer, central.root()).approve_account(account, "admin").await.unwrap_err().to_string();
+    assert!(error.contains("does not take the name and password that are set as `proxy-login`"), "{error}");
+    assert!(!error.contains("wrong"), "the password is told: {error}");
+    set("Aladdin:open sesame");
+    let by_proxy = node(&ledger, &sealer, central.root());
+    by_proxy.register(account, "admin").await.unwrap();
+    assert_eq!(by_proxy.synchronize(account, "admin").await.unwrap().seq, 1);
+    proxy.task.abort();
 }

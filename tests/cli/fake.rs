@@ -82,6 +82,7 @@ fn node(name: &str, host: u8, role: NodeRole, replication: Replication) -> NodeS
         flush_lag_ms: Some(0),
         replay_lag_ms: Some(0),
         connected_since: None,
+        resources: None,
     }
 }
 

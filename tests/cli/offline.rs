@@ -50,6 +50,7 @@ const COMMANDS: &[&str] = &[
     "license",
     "license list",
     "license show",
+    "license usage",
     "license transfer",
     "license tag",
     "admin-identity",

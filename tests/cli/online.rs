@@ -391,6 +391,26 @@ fn licenses_and_instances() {
         |va: &str| shown.as_array().unwrap().iter().find(|p| p["virtual_account"] == va).unwrap()["purchased"].clone();
     assert_eq!((of(default), of("Lab")), (6.into(), 4.into()));
 
+    // Of today, and at midnight of tomorrow too.
+    let day = |args: &[&str]| {
+        json(&node, &[&["license", "usage"], args].concat()).as_array().unwrap().last().unwrap().clone()
+    };
+    let all = day(&[]);
+    let counts =
+        |day: &Value| ["purchased", "in_use", "peak_in_use", "lowest_balance"].map(|key| day[key].as_i64().unwrap());
+    assert_eq!(counts(&all), [10, 13, 13, -7]);
+    assert_eq!((&all["status"], &all["out_of_compliance"]), (&"Out Of Compliance".into(), &1.into()));
+    assert!(all["date"].as_str().unwrap().starts_with("20") && all["date"].as_str().unwrap().len() == 10);
+    assert_eq!(counts(&day(&["ENH", "--va", "Lab", "--days", "400"])), [4, 0, 0, 4]);
+    let shown = table(&node, &["license", "usage", "UC Manager Enhanced"]);
+    let head: Vec<_> =
+        shown.lines().next().unwrap().split("  ").map(str::trim).filter(|word| !word.is_empty()).collect();
+    let expected = ["DATE", "PURCHASED", "IN USE", "PEAK IN USE", "SUBSTITUTION", "LOWEST BALANCE", "STATUS"];
+    assert_eq!(head, expected, "{shown}");
+    assert!(table(&node, &["license", "usage", "ESS"]).starts_with("No days on which"));
+    assert!(stderr(&node.run(&["license", "usage", "NONE"]).code(1)).contains("there is no license `NONE`"));
+    node.run(&["license", "usage", "--days", "401"]).code(2);
+
     let list = json(&node, &["instance", "list"]);
     assert_eq!(list[0]["name"], "router-7");
     assert_eq!(list[1]["name"], "UDI_PID:PI-SOFTWARE;UDI_SN:SN2");
@@ -483,14 +503,40 @@ fn events_alerts_sync_settings_doctor() {
     for setting in ["host-common-name", "central-url", "vip", "heartbeat-ms", "election-min-ms", "election-max-ms"] {
         assert!(all.as_array().unwrap().iter().any(|s| s["setting"] == setting), "{setting}: {all}");
     }
+    node.run(&["settings", "set", "message-of-the-day", "Staff only.\r\nMaintenance on Sunday."]).success();
+    let message = json(&node, &["settings", "get", "message-of-the-day"]);
+    assert_eq!(message[0]["value"], "Staff only.\nMaintenance on Sunday.");
+    let said = stderr(&node.run(&["settings", "set", "message-of-the-day", &"x".repeat(501)]).code(1));
+    assert!(said.contains("The message of the day has 501 characters"), "{said}");
+    node.run(&["settings", "set", "message-of-the-day", ""]).success();
     let run = node.run(&["settings", "get", "central-ulr"]).code(1);
     assert!(stderr(&run).contains("Try: `central-url`?"), "{}", stderr(&run));
     for (key, value) in [("central-url", "http://a"), ("vip", "10.0.0.1"), ("heartbeat-ms", "soon")] {
         node.run(&["settings", "set", key, value]).code(1);
     }
 
+    let dir = tempfile::tempdir().unwrap();
+    let login = dir.path().join("login");
+    std::fs::write(&login, "proxy user:secret word\n").unwrap();
+    let login = format!("@{}", login.display());
+    let said = table(&node, &["settings", "set", "proxy-login", &login]);
+    assert_eq!(said, "proxy-login is set now.\n");
+    assert_eq!(json(&node, &["settings", "get", "proxy-login"])[0]["value"], "set");
+    assert!(!table(&node, &["settings", "get"]).contains("secret word"));
+    let wrong = stderr(&node.run(&["settings", "set", "proxy-login", "secret word"]).code(1));
+    assert!(wrong.contains("it must be NAME:PASSWORD") && !wrong.contains("secret word"), "{wrong}");
+    assert_eq!(table(&node, &["settings", "set", "proxy-login", ""]), "proxy-login is empty now.\n");
+
     let report = table(&node, &["doctor"]);
     assert!(report.contains("passed   kept totals") && report.contains("2 of 2 replicas are equal"), "{report}");
+    let file = dir.path().join("diagnostics.json");
+    let bundle = ["doctor", "--bundle", file.to_str().unwrap()];
+    assert_eq!(table(&node, &bundle), report);
+    let read: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(read["checks"][0]["name"], "kept totals");
+    // A file that is there is kept.
+    let said = stderr(&node.run(&bundle).code(1));
+    assert!(said.contains("cannot be written") && said.contains("name a new file"), "{said}");
 }
 
 #[test]
@@ -545,7 +591,13 @@ fn a_clock_in_doubt_is_shown_and_accepted_and_its_alert_is_history() {
     let past = json(&node, &["alert", "list", "--history"]);
     let kinds: Vec<&str> = past.as_array().unwrap().iter().map(|a| a["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["clock-skew", "account-pending"]);
-    assert!(past[0]["cleared"].is_string(), "{past}");
+    assert!(past[0]["cleared"].is_string() && past[0]["cleared_by"] == "uid 0", "{past}");
+    let found =
+        |args: &[&str]| json(&node, &[&["alert", "list", "--history"], args].concat()).as_array().unwrap().len();
+    assert_eq!(
+        (found(&["--severity", "major"]), found(&["--search", "CLOCK"]), found(&["--search", "x y"])),
+        (1, 1, 0)
+    );
     assert_eq!(json(&node, &["alert", "list", "--history", "--account", "TEST"]).as_array().unwrap().len(), 1);
     let audit = plain(&node, &["audit", "export"]);
     assert!(audit.contains("clock-accept"), "{audit}");
@@ -787,7 +839,7 @@ fn certificates_are_shown_brought_and_given_up() {
     std::fs::write(file("password"), "secret\n").unwrap();
     let said = stderr(&node.run(&["cert", "import-browser", &file("chain.pem")]).code(1));
     let expected = "Error: the certificate is not taken, and nothing has changed\nWhy: there is no private key; put it \
-                    into the file, or give its own file with --key\n";
+                    into the file, or give its own file\n";
     assert_eq!(said, expected);
     let password = ["--password-file", &file("password")];
     let said = stderr(&node.run(&[&["cert", "import-browser", &file("password")][..], &password].concat()).code(1));

@@ -60,12 +60,14 @@ fn a_purchase_clears_what_was_told_of_terms() {
     on_day(&mut rig, 11);
     let key = alert(&rig, AlertKind::LicensesExpired).unwrap().key;
     rig.run(Command::AcknowledgeAlert { key: key.clone() });
-    assert!(rig.state.alert(&key).unwrap().acknowledged, "acknowledged, and still listed");
+    let seen = Acknowledgement { at: Millis(rig.now), by: "admin".into() };
+    assert_eq!(rig.state.alert(&key).unwrap().acknowledged.as_ref(), Some(&seen), "acknowledged, and still listed");
     rig.run(Command::BeginSync { account });
     rig.run(complete(account, 1, vec![entitlement("BASE", vec![term(5, 0, 10), term(6, 11, 400)])]));
     assert_eq!(rig.state.alerts().count(), 0);
     let last = rig.state.past_alerts(0).last().unwrap();
-    assert_eq!((&last.alert.key, last.cleared, last.alert.acknowledged), (&key, Millis(rig.now), true));
+    assert_eq!((&last.alert.key, last.cleared, &last.alert.acknowledged), (&key, Millis(rig.now), &Some(seen)));
+    assert_eq!(last.cleared_by, "admin", "the synchronization was theirs");
 }
 
 #[test]
@@ -95,10 +97,10 @@ fn a_synchronization_that_is_overdue_gets_worse_at_90_days() {
     assert_eq!((told.severity, told.due), (Severity::Minor, Some(Millis(START + 30 * DAY))));
     rig.run(Command::AcknowledgeAlert { key: told.key.clone() });
     on_day(&mut rig, 89);
-    assert!(rig.state.alert(&told.key).unwrap().acknowledged);
+    assert!(rig.state.alert(&told.key).unwrap().acknowledged.is_some());
     on_day(&mut rig, 90);
     let worse = rig.state.alert(&told.key).unwrap();
-    assert_eq!((worse.severity, worse.acknowledged, worse.raised), (Severity::Major, false, told.raised));
+    assert_eq!((worse.severity, &worse.acknowledged, worse.raised), (Severity::Major, &None, told.raised));
     assert_eq!(worse.message, "The account has not synchronized with central for 90 days.");
     assert_eq!(rig.state.events(0).filter(|e| e.kind == "synchronization-overdue").count(), 2);
     rig.run(Command::BeginSync { account });
@@ -247,7 +249,7 @@ fn the_history_of_alerts_is_a_ring() {
     let mut records = 0;
     for n in 0..MAX_PAST_ALERTS + 20 {
         let (severity, message, action) = (Severity::Major, "full".into(), "make room".into());
-        let (account, raised, due, acknowledged) = (None, Millis(0), None, false);
+        let (account, raised, due, acknowledged) = (None, Millis(0), None, None);
         let alert = Alert { key: key(n), severity, account, raised, due, message, action, acknowledged };
         run(&mut state, Command::RaiseAlert { alert });
         records = run(&mut state, Command::ClearAlert { key: key(n) });

@@ -88,6 +88,45 @@ async fn the_image_records_of_format_1() {
     assert_eq!(codec::decode::<Vec<Record>>(&bytes).unwrap(), records);
 }
 
+/// A pool and its history: a license that is purchased on three days.
+#[test]
+fn the_usage_records_of_format_1() {
+    let mut state = expected(0);
+    let mut carry_out = |day: u64, command| {
+        let request = Request { id: 0, actor: "test".into(), command };
+        let outcome = state.apply(Stamp::at(Millis(day * Millis::DAY)), &request, &mut Default::default());
+        assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+        outcome
+    };
+    let [name, requested_by, smart_account, virtual_account] = ["A", "B", "C", "D"].map(String::from);
+    let request = Command::RequestAccount { name, requested_by, smart_account, virtual_account };
+    let Outcome::Created(account) = carry_out(20_000, request) else { panic!("no account") };
+    let account = AccountId(account);
+    let sealed = || Sealed(vec![1; 9]);
+    let keys =
+        AccountKeys { ca_csr: vec![1], ca_key: sealed(), signer_key: sealed(), ca_chain: vec![], signer_cert: vec![] };
+    carry_out(20_000, Command::ApproveAccount { account, keys });
+    let entitlements = |quantity| {
+        let term = Term { quantity, start: Millis(0), end: None, billing: Billing::Prepaid };
+        let (tag, name) = ("LICENSE_A".into(), "License A".into());
+        vec![Entitlement { tag, name, export_controlled: false, terms: vec![term], covered_by: vec![] }]
+    };
+    let (ca_chain, signer_cert, response) = (vec![vec![1]], vec![1], [1; 32]);
+    let entitled = entitlements(10);
+    carry_out(20_000, Command::ActivateAccount { account, ca_chain, signer_cert, entitlements: entitled, response });
+    for (seq, day) in [(1, 20_001), (2, 20_031)] {
+        carry_out(day, Command::BeginSync { account });
+        let entitlements = entitlements(seq * 1_000);
+        carry_out(day, Command::CompleteSync { account, seq, entitlements, response, signed: None });
+    }
+    let records = state.records().map(|(_, record)| record);
+    let records: Vec<_> = records.filter(|r| matches!(r, Record::Pool(_) | Record::Usage(_))).collect();
+    assert_eq!(records.len(), 2);
+    let bytes = golden("usage-records-1.bin", || codec::encode(&records).unwrap());
+    assert_eq!(codec::decode::<Vec<Record>>(&bytes).unwrap(), records);
+    assert_eq!(codec::encode(&records).unwrap(), bytes);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_of_format_1() {
     let made = tempfile::tempdir().unwrap();

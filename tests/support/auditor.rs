@@ -9,6 +9,8 @@ mod compare;
 mod people;
 #[path = "auditor_products.rs"]
 mod products;
+#[path = "auditor_usage.rs"]
+mod usage;
 
 use licraft::license::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +120,8 @@ pub struct Auditor {
     instances: BTreeMap<u64, InstanceModel>,
     /// Since when a pool is short.
     short_since: BTreeMap<Key, u64>,
+    /// Every change of what a pool has and uses.
+    seen: BTreeMap<Key, Vec<usage::Seen>>,
     requests: BTreeMap<u128, Outcome>,
     people: people::People,
     /// Retired or not, by node id.
@@ -294,6 +298,7 @@ impl Auditor {
                 self.short_since.remove(&key);
             }
         }
+        self.see_usage();
     }
 
     /// 35 days without a contact, 90 days, and 30 days before a certificate ends.
@@ -367,7 +372,12 @@ impl Auditor {
             Command::DigestMark { .. } | Command::PassTime | Command::NoteEvent { .. } => {}
             Command::SetSettings { settings } => {
                 ensure((1..=365).contains(&settings.licenses_expiring_days), Reason::Invalid)?;
+                ensure(settings.message_of_the_day.chars().count() <= 500, Reason::Invalid)?;
+                ensure(!settings.message_of_the_day.contains('\t'), Reason::Invalid)?;
+                settings.proxy_login.iter().try_for_each(|login| self.openable(login))?;
                 self.lead = Some(settings.licenses_expiring_days);
+                self.sealed.remove(&SealedPlace::ProxyLogin);
+                self.sealed.extend(settings.proxy_login.iter().map(|login| (SealedPlace::ProxyLogin, login.clone())));
             }
             Command::AcceptClock { time } => {
                 ensure(self.ahead > 0, Reason::State)?;
@@ -404,6 +414,7 @@ impl Auditor {
             Command::UseTotp { name, id, step } => self.use_totp(name, *id, *step)?,
             Command::ResetTotp { name } => self.reset_totp(name)?,
             Command::EndSessions { name } => self.sign_out(name)?,
+            Command::SetPreferences { name, preferences } => self.set_preferences(name, preferences)?,
             Command::CreateAdminIdentity { name, role, key_hash, expires } => {
                 self.create_identity(name, *role, *key_hash, expires.0)?;
             }
@@ -644,6 +655,7 @@ impl Auditor {
     fn forget_va(&mut self, va: u64) {
         self.vas.remove(&va);
         self.terms.retain(|k, _| k.0 != va);
+        self.seen.retain(|k, _| k.0 != va);
         let gone = self.tokens.iter().filter(|(_, t)| t.va == va).map(|(id, _)| SealedPlace::Token(TokenId(*id)));
         gone.for_each(|place| drop(self.sealed.remove(&place)));
         self.tokens.retain(|_, t| t.va != va);

@@ -102,6 +102,8 @@ impl Auditor {
             same("substitution", self.borrowed(key), pool.substitution)?;
             same("short since", self.short_since.get(&key).copied(), pool.out_of_compliance_since.map(|m| m.0))?;
         }
+        self.compare_usage(state)?;
+        self.compare_usage_over_time(state)?;
         for (id, token) in &self.tokens {
             same("token uses", token.uses, state.token(TokenId(*id)).unwrap().uses)?;
         }

@@ -12,6 +12,7 @@ pub(super) struct UserModel {
     virtual_accounts: Vec<VirtualAccountId>,
     /// Enrolment, whether it was confirmed, the newest step.
     totp: Option<(u64, bool, u64)>,
+    preferences: Preferences,
 }
 
 #[derive(Clone)]
@@ -35,7 +36,14 @@ pub(super) struct People {
 impl People {
     pub fn administrator(&mut self, name: &str) {
         let (role, disabled) = (Role::SystemAdministrator, false);
-        let user = UserModel { role, disabled, accounts: vec![], virtual_accounts: vec![], totp: None };
+        let user = UserModel {
+            role,
+            disabled,
+            accounts: vec![],
+            virtual_accounts: vec![],
+            totp: None,
+            preferences: Preferences::INITIAL,
+        };
         self.users.insert(name.to_owned(), user);
     }
 
@@ -72,7 +80,8 @@ impl Auditor {
         self.check_places(user.role, &user.accounts, &user.virtual_accounts)?;
         ensure(!self.people.users.contains_key(&user.name), Reason::Exists)?;
         let User { role, disabled, accounts, virtual_accounts, .. } = user.clone();
-        let model = UserModel { role, disabled, accounts, virtual_accounts, totp: None };
+        let model =
+            UserModel { role, disabled, accounts, virtual_accounts, totp: None, preferences: Preferences::INITIAL };
         self.people.users.insert(user.name.clone(), model);
         Ok(())
     }
@@ -166,6 +175,15 @@ impl Auditor {
         self.people.identities.remove(name).map(drop).ok_or(Reason::NotFound)
     }
 
+    pub(super) fn set_preferences(&mut self, name: &str, preferences: &Preferences) -> Result<(), Reason> {
+        let user = self.people.users.get_mut(name).ok_or(Reason::NotFound)?;
+        ensure([25, 50, 100, 250].contains(&preferences.rows), Reason::Invalid)?;
+        let zone = &preferences.time_zone;
+        ensure(zone.len() <= 64 && !zone.contains('\n'), Reason::Invalid)?;
+        user.preferences = preferences.clone();
+        Ok(())
+    }
+
     fn live(&self) -> Vec<SessionModel> {
         let live = |s: &&SessionModel| self.now < s.begun + LIFE && self.now < s.used + IDLE;
         self.people.sessions.iter().filter(live).cloned().collect()
@@ -218,6 +236,7 @@ impl Auditor {
             let user = state.user(name).unwrap();
             let totp = user.totp.as_ref().map(|t| (t.id, t.confirmed, t.last_step));
             compare::same("second factor", model.totp, totp)?;
+            compare::same("preferences", &model.preferences, &user.preferences)?;
             compare::same(
                 "places",
                 (&model.accounts, &model.virtual_accounts),

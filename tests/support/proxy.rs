@@ -14,16 +14,34 @@ pub struct Proxy {
     pub task: JoinHandle<()>,
 }
 
+/// What a proxy answers.
+#[derive(Clone)]
+enum Rule {
+    Always(&'static str),
+    /// 200 to whoever sends this value of `Proxy-Authorization`, 407 to others.
+    Login(String),
+}
+
 impl Proxy {
     /// Answers every CONNECT with `status`; a 200 leads to `node`, whatever the name.
     pub async fn start(status: &'static str, node: u16) -> Self {
+        Self::by(Rule::Always(status), node).await
+    }
+
+    /// Opens the way to `node` for whoever gives this `Proxy-Authorization`.
+    #[allow(dead_code, reason = "not every suite has such a proxy")]
+    pub async fn for_login(authorization: &str, node: u16) -> Self {
+        Self::by(Rule::Login(authorization.into()), node).await
+    }
+
+    async fn by(rule: Rule, node: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Seen::default();
         let log = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(forward(stream, status, node, Arc::clone(&log)));
+                tokio::spawn(forward(stream, rule.clone(), node, Arc::clone(&log)));
             }
         });
         Self { port, seen, task }
@@ -34,13 +52,21 @@ impl Proxy {
     }
 }
 
-async fn forward(mut client: TcpStream, status: &str, node: u16, log: Seen) {
+async fn forward(mut client: TcpStream, rule: Rule, node: u16, log: Seen) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let Ok(byte) = client.read_u8().await else { return };
         head.push(byte);
     }
-    let line = String::from_utf8_lossy(&head).lines().next().unwrap_or("").to_owned();
+    let head = String::from_utf8_lossy(&head);
+    let line = head.lines().next().unwrap_or("").to_owned();
+    let given = head.lines().filter_map(|line| line.split_once(": "));
+    let given = given.filter(|(name, _)| name.eq_ignore_ascii_case("proxy-authorization")).map(|(_, value)| value);
+    let status = match &rule {
+        Rule::Always(status) => status,
+        Rule::Login(wanted) if given.eq([wanted.as_str()]) => "200 Connection established",
+        Rule::Login(_) => "407 Proxy Authentication Required",
+    };
     let at = {
         let mut log = log.lock().unwrap();
         log.push((line, Vec::new()));

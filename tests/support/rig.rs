@@ -98,6 +98,14 @@ impl Rig {
         if lends.flat_map(|va| self.state.pools(va.id)).any(|pool| pool.substitution < 0) {
             *self.seen.entry("substitution".into()).or_default() += 1;
         }
+        let pools = self
+            .state
+            .accounts()
+            .flat_map(|a| self.state.virtual_accounts(a.id))
+            .flat_map(|va| self.state.pools(va.id));
+        if pools.map(|pool| self.state.usage_days(pool.va, pool.license)).any(|days| days.len() > 2) {
+            *self.seen.entry("usage of several days".into()).or_default() += 1;
+        }
         if self.state.accounts().any(|account| self.state.revoked(account.id).next().is_some()) {
             *self.seen.entry("revoked".into()).or_default() += 1;
         }

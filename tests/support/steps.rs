@@ -208,7 +208,7 @@ impl Rig {
             3 => Command::RetireMember { node_id },
             4 | 5 => {
                 let (severity, message, action) = (Severity::Minor, "gone".into(), "look".into());
-                let (account, raised, due, acknowledged) = (None, Millis(0), None, false);
+                let (account, raised, due, acknowledged) = (None, Millis(0), None, None);
                 let alert = Alert { key, severity, account, raised, due, message, action, acknowledged };
                 Command::RaiseAlert { alert }
             }
@@ -227,6 +227,8 @@ impl Rig {
                 settings: Settings {
                     licenses_expiring_days: step.b as u64 % 40 * (step.a as u64 % 3),
                     central_url: name,
+                    proxy_login: step.b.is_multiple_of(3).then(|| Sealed(vec![1])),
+                    message_of_the_day: ["", "\n", "\t", "\u{e4}"][step.b % 4].repeat(step.b * 10),
                     ..Settings::default()
                 },
             },
@@ -309,6 +311,7 @@ impl Rig {
             }
             Command::CreateToken { sealed, .. } => seal(sealed),
             Command::EnrolTotp { seed, .. } => seal(seed),
+            Command::SetSettings { settings } => settings.proxy_login.iter_mut().for_each(seal),
             Command::WantServerCertificate { key, .. } => seal(key),
             Command::SetBrowserCertificate { certificate: Some(certificate) } => seal(&mut certificate.key),
             _ => {}
@@ -370,7 +373,7 @@ impl Rig {
         };
         let identities = self.state.admin_identities().map(|i| i.name.clone()).collect();
         let name = match step.n {
-            1..3 => of(|_| true),
+            1..3 | 8 => of(|_| true),
             0 | 3..8 => of(|u| u.totp.is_some()),
             10 | 11 => pick(identities, step.a),
             _ => None,
@@ -384,7 +387,12 @@ impl Rig {
             // Now and then a step again, or of another enrolment.
             3..7 => Command::UseTotp { name, id: totp.0 + u64::from(step.a == 7), step: totp.1 + step.a as u64 % 3 },
             7 => Command::ResetTotp { name },
-            8 => Command::EndSessions { name },
+            8 if step.a.is_multiple_of(2) => Command::EndSessions { name },
+            8 => {
+                let (rows, live) = ([25, 50, 100, 250, 51][step.b % 5], step.b.is_multiple_of(3));
+                let preferences = Preferences { rows, live, start: StartPage::Administration, time_zone: "UTC".into() };
+                Command::SetPreferences { name, preferences }
+            }
             9 | 10 => {
                 let expires = self.state.now().plus(step.b as u64 * 7 * Millis::DAY);
                 Command::CreateAdminIdentity { name, role, key_hash: Self::digest(step.n), expires }

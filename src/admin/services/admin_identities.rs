@@ -5,7 +5,7 @@ use crate::admin::caller::ADMIN_URI;
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
 use crate::license::{self, ADMIN_IDENTITY_DAYS, CERTIFICATE_BACKDATE, Command, Millis, Role};
-use crate::pki::ca::{Leaf, Purpose, csr_public_key};
+use crate::pki::ca::{Authority, Leaf, Purpose, csr_public_key};
 use crate::pki::random;
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
@@ -25,7 +25,7 @@ impl admin_identities_server::AdminIdentities for Service {
         Ok(Response::new(ListAdminIdentitiesReply { identities: state.admin_identities().map(identity).collect() }))
     }
 
-    /// The record is of the key, so a repeated call may give another certificate for it.
+    /// The record is of the key, so a repeated call for it may give another certificate.
     async fn create(
         &self,
         request: Request<CreateAdminIdentityRequest>,
@@ -35,10 +35,7 @@ impl admin_identities_server::AdminIdentities for Service {
             "" => Role::ReadOnly,
             name => users::role_named(name)?,
         };
-        let authority = (self.parts.authority)().ok_or_else(|| {
-            AdminError::new(Kind::State, "this node has no key of the cluster's authority")
-                .hint("run this on a data node that takes part in the cluster")
-        })?;
+        let authority = self.authority()?;
         let unusable = |e: crate::pki::PkiError| {
             AdminError::new(Kind::Invalid, "no certificate can be made").because(e.to_string())
         };
@@ -48,6 +45,12 @@ impl admin_identities_server::AdminIdentities for Service {
         let expires = now.plus(days.saturating_mul(Millis::DAY));
         let command = Command::CreateAdminIdentity { name: asked.name.clone(), role, key_hash, expires };
         self.change(&call, command).await?;
+        // A repeated call has the record of the first one, which may be of another key.
+        if self.state().admin_identity(&asked.name).is_some_and(|known| known.key_hash != key_hash) {
+            return Err(AdminError::new(Kind::Exists, "the identity was made by this request before, for another key")
+                .hint("use what came with that, or revoke it and begin again")
+                .into());
+        }
         let leaf = Leaf {
             common_name: asked.name.clone(),
             purpose: Purpose::Client,
@@ -69,5 +72,22 @@ impl admin_identities_server::AdminIdentities for Service {
     async fn revoke(&self, request: Request<AdminIdentityRef>) -> Result<Response<Changed>, Status> {
         let (call, AdminIdentityRef { name }) = Call::split(request)?;
         Ok(Response::new(Changed { id: self.change(&call, Command::RevokeAdminIdentity { name }).await? }))
+    }
+}
+
+impl Service {
+    /// The certificate of the cluster's authority, DER: it tells nodes from impostors.
+    ///
+    /// # Errors
+    /// Where this node does not have it.
+    pub fn cluster_ca(&self) -> Result<Vec<u8>, AdminError> {
+        Ok(self.authority()?.cert_der().to_vec())
+    }
+
+    fn authority(&self) -> Result<Authority, AdminError> {
+        (self.parts.authority)().ok_or_else(|| {
+            AdminError::new(Kind::State, "this node has no key of the cluster's authority")
+                .hint("run this on a data node that takes part in the cluster")
+        })
     }
 }

@@ -4,6 +4,7 @@ use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
 use crate::admin::{find, wire};
 use crate::license::{self, Command, State};
+use crate::listing::{self, AlertFilter, Needle};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
@@ -16,12 +17,17 @@ impl alerts_server::Alerts for Service {
             "" => None,
             name => Some(find::account(&state, name)?.id),
         };
-        let wanted = |alert: &license::Alert| account.is_none() || alert.account == account;
+        let (search, severity) = (Needle::new(&asked.search), wire::some_severity(asked.severity()));
+        let wanted = AlertFilter { account, search, severity };
         let alerts = match asked.history {
-            true => (state.past_alerts(0).rev().filter(|past| wanted(&past.alert)))
-                .map(|past| Alert { cleared_ms: past.cleared.0, ..message(&state, &past.alert) })
+            true => (listing::past_alerts(&state, 0, &wanted).rev())
+                .map(|past| Alert {
+                    cleared_ms: past.cleared.0,
+                    cleared_by: past.cleared_by.clone(),
+                    ..message(&state, &past.alert)
+                })
                 .collect(),
-            false => state.alerts().filter(|alert| wanted(alert)).map(|alert| message(&state, alert)).collect(),
+            false => state.alerts().filter(|alert| wanted.takes(alert)).map(|alert| message(&state, alert)).collect(),
         };
         Ok(Response::new(ListAlertsReply { alerts }))
     }
@@ -48,7 +54,10 @@ fn message(state: &State, alert: &license::Alert) -> Alert {
         due_ms: wire::some_ms(alert.due),
         message: alert.message.clone(),
         action: alert.action.clone(),
-        acknowledged: alert.acknowledged,
+        acknowledged: alert.acknowledged.is_some(),
+        acknowledged_ms: alert.acknowledged.as_ref().map_or(0, |a| a.at.0),
+        acknowledged_by: alert.acknowledged.as_ref().map(|a| a.by.clone()).unwrap_or_default(),
         cleared_ms: 0,
+        cleared_by: String::new(),
     }
 }

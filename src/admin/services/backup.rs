@@ -89,6 +89,29 @@ pub(super) async fn restore(
     ))
 }
 
+impl Service {
+    /// Looks through a backup as its parts come, and tells what it holds. One at a time.
+    ///
+    /// # Errors
+    /// When it cannot be used, or another one is looked through.
+    pub async fn look_through_backup(
+        &self,
+        passphrase: Zeroizing<String>,
+        parts: impl Stream<Item = io::Result<prost::bytes::Bytes>> + Send + Unpin + 'static,
+    ) -> Result<BackupManifest, AdminError> {
+        let turn = self.looking.clone().try_acquire_owned().map_err(|_| {
+            AdminError::new(Kind::Busy, "another backup is being looked through here").hint("try it again in a moment")
+        })?;
+        let input = SyncIoBridge::new(StreamReader::new(parts));
+        let looked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            Backup::look_through(&passphrase, input)
+        });
+        let looked = looked.await.map_err(|error| AdminError::new(Kind::Internal, error.to_string()))?;
+        looked.map(Into::into).map_err(|error| unusable("the backup cannot be used", &error))
+    }
+}
+
 fn options(first: Option<Result<RestoreBackupRequest, Status>>) -> Result<RestoreOptions, Status> {
     match first.transpose()?.and_then(|first| first.part) {
         Some(restore_backup_request::Part::Options(options)) => Ok(options),

@@ -5,7 +5,7 @@ use crate::admin::error::AdminError;
 use crate::admin::service::Service;
 use crate::admin::status::ClusterState;
 use crate::license::Millis;
-use crate::proto::admin::{DoctorReply, DoctorRequest, doctor_server};
+use crate::proto::admin::{self as proto, BundleReply, BundleRequest, DoctorReply, DoctorRequest, doctor_server};
 use tonic::{Request, Response, Status};
 
 /// Findings named in one check; the rest is counted.
@@ -14,6 +14,17 @@ const SHOWN: usize = 10;
 #[tonic::async_trait]
 impl doctor_server::Doctor for Service {
     async fn check(&self, _: Request<DoctorRequest>) -> Result<Response<DoctorReply>, Status> {
+        Ok(Response::new(DoctorReply { checks: self.checks().await? }))
+    }
+
+    async fn bundle(&self, _: Request<BundleRequest>) -> Result<Response<BundleReply>, Status> {
+        let checks = self.checks().await?;
+        Ok(Response::new(Service::bundle(self, checks).await?))
+    }
+}
+
+impl Service {
+    async fn checks(&self) -> Result<Vec<proto::Check>, Status> {
         let state = self.state();
         // A recount of everything takes a while at a hundred thousand instances: not on a thread that serves.
         let counted = state.clone();
@@ -26,9 +37,9 @@ impl doctor_server::Doctor for Service {
             cluster(status.cluster, &status.verdict),
             failed_actions(status.failed_actions.len()),
             clock(state.meta().clock_ahead),
-            alerts(state.alerts().filter(|a| !a.acknowledged).count()),
+            alerts(state.alerts().filter(|a| a.acknowledged.is_none()).count()),
         ];
-        Ok(Response::new(DoctorReply { checks: checks.into_iter().map(Into::into).collect() }))
+        Ok(checks.into_iter().map(Into::into).collect())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Licenses: what each virtual account has and uses.
 
+use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
 use crate::admin::{find, wire};
-use crate::license::{self, Command, State};
+use crate::license::{self, Command, LicenseId, MAX_USAGE_DAYS, Millis, State, UsageTotal, VirtualAccountId};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
@@ -67,6 +68,48 @@ impl licenses_server::Licenses for Service {
         };
         let command = Command::LabelLicense { license, add, remove };
         Ok(Response::new(Changed { id: self.change(&call, command).await? }))
+    }
+
+    async fn usage(&self, request: Request<UsageRequest>) -> Result<Response<UsageReply>, Status> {
+        let (state, asked) = (self.state(), request.into_inner());
+        if !(1..=MAX_USAGE_DAYS).contains(&(asked.days as usize)) {
+            let message = format!("usage over time can be shown of 1 to {MAX_USAGE_DAYS} days");
+            return Err(AdminError::new(Kind::Invalid, message).because("older days are not kept").into());
+        }
+        let pools = pools_with_usage(&state, &asked)?;
+        let today = state.now().0 / Millis::DAY;
+        let from = (today + 1).saturating_sub(asked.days.into());
+        // All licenses of a large account take a while.
+        let totals = tokio::task::spawn_blocking(move || state.usage(pools, from..=today)).await;
+        let totals = totals.map_err(|error| AdminError::new(Kind::Internal, error.to_string()))?;
+        Ok(Response::new(UsageReply { days: totals.iter().map(usage_day).collect() }))
+    }
+}
+
+/// What is asked for, as pools that there are or were.
+fn pools_with_usage(state: &State, asked: &UsageRequest) -> Result<Vec<(VirtualAccountId, LicenseId)>, AdminError> {
+    let account = find::account(state, &asked.account)?;
+    let vas: Vec<_> = match asked.virtual_accounts.as_slice() {
+        [] => state.virtual_accounts(account.id).collect(),
+        named => named.iter().map(|name| find::virtual_account_of(state, account, name)).collect::<Result<_, _>>()?,
+    };
+    if asked.license.is_empty() {
+        let licenses = |va: &license::VirtualAccount| state.licenses_with_usage(va.id);
+        return Ok(vas.into_iter().flat_map(|va| licenses(va).into_iter().map(|license| (va.id, license))).collect());
+    }
+    let license = find::license(state, account, &asked.license)?.id;
+    Ok(vas.into_iter().map(|va| (va.id, license)).collect())
+}
+
+fn usage_day(total: &UsageTotal) -> UsageDay {
+    UsageDay {
+        day_ms: total.day * Millis::DAY,
+        purchased: total.purchased,
+        in_use: total.in_use,
+        substitution: total.substitution,
+        peak_in_use: total.peak,
+        lowest_balance: total.lowest,
+        out_of_compliance: total.short,
     }
 }
 

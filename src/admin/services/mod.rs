@@ -10,6 +10,7 @@ mod certificates;
 mod clock;
 mod cluster;
 mod deletion;
+mod diagnostics;
 mod doctor;
 mod events;
 mod instances;

@@ -7,6 +7,9 @@ use crate::license::{self, Command};
 use crate::proto::admin::*;
 use tonic::{Request, Response, Status};
 
+/// Longest name and password for a proxy, in bytes.
+const MAX_LOGIN: usize = 256;
+
 /// Writes a value into the settings, or says why it cannot.
 type Set = fn(&mut license::Settings, &str) -> Result<(), String>;
 
@@ -18,7 +21,10 @@ struct Key {
     set: Option<Set>,
 }
 
-const KEYS: [Key; 10] = [
+/// `NAME:PASSWORD` for the proxy, which is kept sealed.
+const PROXY_LOGIN: &str = "proxy-login";
+
+const KEYS: [Key; 12] = [
     Key {
         name: "host-common-name",
         description: "name in the server certificate: the virtual address or an FQDN, as in the products' URL",
@@ -41,11 +47,27 @@ const KEYS: [Key; 10] = [
         set: Some(set_proxy),
     },
     Key {
+        name: PROXY_LOGIN,
+        description: "NAME:PASSWORD for that proxy, best from a file as @FILE; kept sealed and never shown; empty without one",
+        get: |s| s.proxy_login.as_ref().map(|_| "set".to_owned()).unwrap_or_default(),
+        // Needs the sealing key.
+        set: None,
+    },
+    Key {
         name: "vendor-root",
         description: "the vendor root certificate, set from a PEM file as @FILE and shown as its SHA-256 fingerprint",
         get: |s| VendorRoot::from_pem(s.vendor_root.as_bytes()).map(|r| r.fingerprint()).unwrap_or_default(),
         set: Some(|s, v| {
             s.vendor_root = VendorRoot::from_pem(v.as_bytes()).map_err(|e| e.to_string())?.pem();
+            Ok(())
+        }),
+    },
+    Key {
+        name: "message-of-the-day",
+        description: "shown on the sign-in page and on every page after it, at most 500 characters; empty without one",
+        get: |s| s.message_of_the_day.clone(),
+        set: Some(|s, v| {
+            s.message_of_the_day = v.replace("\r\n", "\n");
             Ok(())
         }),
     },
@@ -112,6 +134,11 @@ impl settings_server::Settings for Service {
     async fn set(&self, request: Request<SetSettingRequest>) -> Result<Response<Changed>, Status> {
         let (call, asked) = Call::split(request)?;
         let key = find(&asked.key)?;
+        if key.name == PROXY_LOGIN {
+            let proxy_login = self.sealed_login(asked.value.trim())?;
+            let settings = license::Settings { proxy_login, ..self.state().settings().clone() };
+            return Ok(Response::new(Changed { id: self.change(&call, Command::SetSettings { settings }).await? }));
+        }
         let set = key.set.ok_or_else(|| {
             AdminError::new(Kind::Invalid, format!("`{}` cannot be set here", key.name)).hint(key.description)
         })?;
@@ -120,6 +147,24 @@ impl settings_server::Settings for Service {
             AdminError::new(Kind::Invalid, format!("`{}` cannot be `{}`", key.name, asked.value)).because(why)
         })?;
         Ok(Response::new(Changed { id: self.change(&call, Command::SetSettings { settings }).await? }))
+    }
+}
+
+impl Service {
+    fn sealed_login(&self, login: &str) -> Result<Option<license::Sealed>, AdminError> {
+        if login.is_empty() {
+            return Ok(None);
+        }
+        // A name has no colon (RFC 7617, section 2).
+        let named = login.split_once(':').is_some_and(|(name, _)| !name.is_empty());
+        if !named || login.len() > MAX_LOGIN || login.chars().any(char::is_control) {
+            // Without what was given: it holds a password.
+            return Err(AdminError::new(Kind::Invalid, format!("`{PROXY_LOGIN}` cannot be that")).because(format!(
+                "it must be NAME:PASSWORD on one line, of at most {MAX_LOGIN} bytes and with no colon in the name"
+            )));
+        }
+        let sealer = self.need_sealer()?;
+        Ok(Some(sealer.seal(license::Settings::PROXY_LOGIN_CONTEXT, login.as_bytes())))
     }
 }
 
@@ -143,7 +188,7 @@ fn set_proxy(settings: &mut license::Settings, value: &str) -> Result<(), String
         let url = url::Url::parse(value).map_err(|e| format!("{e}; write it as http://proxy.example.com:3128"))?;
         if !url.username().is_empty() || url.password().is_some() {
             return Err(
-                "it must not hold a name or a password: have the proxy let this server's addresses through".into()
+                "it must not hold a name or a password: it is shown and logged; set these as `proxy-login`".into()
             );
         }
         if url.scheme() != "http" || url.host().is_none() || url.path() != "/" || url.query().is_some() {

@@ -1,9 +1,9 @@
 //! People who may sign in.
 
 use crate::admin::error::{AdminError, Kind};
-use crate::admin::find;
 use crate::admin::service::{Call, Service};
-use crate::license::{self, AccountId, Command, MAX_NAME, Role, State, UserChange, VirtualAccountId};
+use crate::admin::{find, zones};
+use crate::license::{self, AccountId, Command, MAX_NAME, Role, StartPage, State, UserChange, VirtualAccountId};
 use crate::pki::PkiError;
 use crate::pki::passwords::PasswordError;
 use crate::pki::totp::Seed;
@@ -86,6 +86,12 @@ impl users_server::Users for Service {
     async fn sign_out(&self, request: Request<UserRef>) -> Result<Response<Changed>, Status> {
         let (call, UserRef { name }) = Call::split(request)?;
         Ok(Response::new(Changed { id: self.change(&call, Command::EndSessions { name }).await? }))
+    }
+
+    async fn set_preferences(&self, request: Request<SetPreferencesRequest>) -> Result<Response<Changed>, Status> {
+        let (call, SetPreferencesRequest { name, preferences }) = Call::split(request)?;
+        let preferences = preferences_of(preferences.unwrap_or_default())?;
+        Ok(Response::new(Changed { id: self.change(&call, Command::SetPreferences { name, preferences }).await? }))
     }
 }
 
@@ -170,5 +176,26 @@ fn user(state: &State, user: &license::User) -> User {
         password_changed_ms: user.password_changed.0,
         sessions: state.sessions_of(&user.name, state.now()).count() as u64,
         totp: user.totp.as_ref().is_some_and(|t| t.confirmed),
+        preferences: Some(Preferences {
+            rows: user.preferences.rows,
+            start: user.preferences.start.to_string(),
+            time_zone: user.preferences.time_zone.clone(),
+            live: user.preferences.live,
+        }),
     }
+}
+
+/// Whether the words are known; the numbers are checked where they are stored.
+fn preferences_of(asked: Preferences) -> Result<license::Preferences, AdminError> {
+    let Preferences { rows, start, time_zone, live } = asked;
+    let known = StartPage::ALL.into_iter().find(|page| page.as_str() == start);
+    let start = known.ok_or_else(|| {
+        AdminError::new(Kind::Invalid, format!("there is no workspace `{start}`"))
+            .hint("it is `licensing` or `administration`")
+    })?;
+    if zones::time_zone(&time_zone).is_none() {
+        return Err(AdminError::new(Kind::Invalid, format!("there is no time zone `{time_zone}`"))
+            .hint("name it as the IANA database does, as in `Europe/Berlin`"));
+    }
+    Ok(license::Preferences { rows, start, time_zone, live })
 }

@@ -55,6 +55,8 @@ pub async fn sign_out(State(app): State<Arc<App>>, Extension(viewer): Extension<
 struct PasswordPage {
     shell: Shell,
     must_change: bool,
+    /// Central knows none.
+    second_factor: Option<bool>,
     shortest: u64,
     longest: u64,
     /// Not counted here: a new password ends them all.
@@ -66,7 +68,8 @@ impl PasswordPage {
     fn new(viewer: &Viewer, error: Option<String>) -> Self {
         let shell = viewer.shell("/password", "Change password");
         let (shortest, longest) = (MIN_PASSWORD_BYTES, MAX_PASSWORD_BYTES);
-        Self { shell, must_change: viewer.user.must_change, shortest, longest, elsewhere: 0, error }
+        let must_change = viewer.user.must_change;
+        Self { shell, must_change, second_factor: None, shortest, longest, elsewhere: 0, error }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The first page of Administration: a card for each of its pages, with the one fact that matters there.
 
 use super::availability::Headline;
+use crate::admin::rfc3339;
 use crate::gui::App;
 use crate::gui::aside::Aside;
 use crate::gui::view::{Badge, Shell, Tone, Viewer, clustered, counted, page};
-use crate::license::{AccountStatus, Action, State};
+use crate::license::{AccountStatus, Action, Place, State};
 use askama::Template;
 use axum::Extension;
 use axum::extract;
@@ -42,6 +43,9 @@ pub async fn show(extract::State(app): extract::State<Arc<App>>, Extension(viewe
         });
     }
     widgets.push(certificate(&state));
+    if !viewer.retired && viewer.may(Action::ManageCluster, Place::Server, &state) {
+        widgets.push(backups(&state));
+    }
     for (href, title, says, action) in [
         ("/network", "Network", "Interfaces, addresses and rates of this node.", Action::Look),
         ("/users", "Users", "People, their roles and their browsers.", Action::ManageUsers),
@@ -88,6 +92,14 @@ fn synchronization(state: &State) -> Widget {
         (n, _) => (Some(Badge(Tone::Bad, "Overdue")), format!("Overdue for {}.", counted(n, "account", "accounts"))),
     };
     Widget { href: "/synchronization", title: "Synchronization", badge, says }
+}
+
+fn backups(state: &State) -> Widget {
+    let (badge, says) = match super::backups::saved(state).next() {
+        Some(event) => (None, format!("The last one was saved at {}.", rfc3339(event.at))),
+        None => (Some(Badge(Tone::Warn, "None")), "The event log knows of no backup.".into()),
+    };
+    Widget { href: "/backups", title: "Backups", badge, says }
 }
 
 fn certificate(state: &State) -> Widget {

@@ -9,8 +9,9 @@ use crate::admin::{
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Posted, failed};
 use crate::gui::aside::Aside;
-use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page};
+use crate::gui::view::{Badge, Shell, Time, Tone, Viewer, counted, page, portion};
 use crate::license::{Action, Event, Place, State};
+use crate::telemetry::Resources;
 use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
@@ -111,6 +112,9 @@ pub struct NodeView {
     /// What of the newest entries it lacks, and its lags.
     pub replication: String,
     pub contact: String,
+    /// Of its machine, in use.
+    pub memory: String,
+    pub disk: String,
 }
 
 impl NodeView {
@@ -133,6 +137,9 @@ pub fn nodes(status: &ClusterStatus) -> Vec<NodeView> {
 
 fn node(status: &ClusterStatus, n: &NodeStatus) -> NodeView {
     let known = n.log_index > 0;
+    let used = |of: fn(Resources) -> (u64, u64)| {
+        n.resources.map(of).map_or_else(|| "\u{2013}".into(), |(used, total)| portion(used, total))
+    };
     NodeView {
         heading: match n.role {
             NodeRole::Active => "Active Server",
@@ -152,6 +159,8 @@ fn node(status: &ClusterStatus, n: &NodeStatus) -> NodeView {
             Some(ms) => format!("{ms} ms ago"),
             None => "\u{2013}".into(),
         },
+        memory: used(|r| (r.memory_used, r.memory_total)),
+        disk: used(|r| (r.disk_used, r.disk_total)),
     }
 }
 

@@ -19,6 +19,12 @@ pub struct Bar {
 }
 
 impl Bar {
+    /// The same in words.
+    pub fn sentence(&self) -> String {
+        let balance = self.has - i64::try_from(self.in_use).unwrap_or(i64::MAX);
+        format!("{}: {} in use of {}, balance {balance}", self.label, self.in_use, self.has)
+    }
+
     pub fn of(va: &VirtualAccount, pool: &Pool) -> Self {
         // Counts are limited to 2^40, so this cast is exact.
         let has = pool.purchased as i64 + pool.substitution;

@@ -6,10 +6,15 @@ use crate::admin::{AdminError, Kind};
 use crate::gui::App;
 use crate::gui::act::{Confirm, Done, Posted, called, failed, finish};
 use crate::gui::view::{Badge, MaybeTime, Shell, Time, Tone, Viewer, page, server_failed};
-use crate::license::{Action, AlertKind, Event, Instance, InstanceId, Place, State, VirtualAccountId};
+use crate::license::{
+    Action, AlertKind, Device, Event, ID_CERTIFICATE_EXPIRING, IdCertificate, Instance, InstanceId, Millis, Place,
+    State, Subject, VirtualAccountId,
+};
+use crate::listing::{InstanceColumn, InstanceSearch, Listed, Order, Within};
 use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use crate::web::form::{Form, query};
+use crate::web::likings::blocking;
 use crate::web::list::{Asked, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
@@ -19,7 +24,7 @@ use axum::{Extension, Router};
 use http::{StatusCode, Uri};
 use std::sync::Arc;
 
-const HREF: &str = "/product-instances";
+pub const HREF: &str = "/product-instances";
 /// Events of an instance on its page, newest first.
 const EVENTS: usize = 20;
 
@@ -79,15 +84,6 @@ fn failure(kind: AlertKind) -> Badge {
     }
 }
 
-fn matches(state: &State, asked: &Asked, i: &Instance) -> bool {
-    if !asked.searching() {
-        return true;
-    }
-    let account = || state.virtual_account(i.va).and_then(|v| state.account(v.account)).map_or("", |a| &a.name);
-    let texts = [i.host_name.as_deref().unwrap_or_default(), &i.udi.sn, &i.udi.pid, &i.product_type];
-    asked.matches(texts) || asked.matches([account()])
-}
-
 #[derive(Template)]
 #[template(path = "instances.html")]
 struct InstancesPage {
@@ -98,17 +94,28 @@ struct InstancesPage {
 }
 
 async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
-    let state = app.state();
-    // A search may look at a million instances: not on a thread that serves.
-    let rendered = tokio::task::spawn_blocking(move || {
-        let asked = Asked::read(&uri);
+    // It looks at as many instances as there are: not on a thread that serves.
+    let rendered = blocking(move || {
+        let (asked, state) = (Asked::read(&uri), app.state());
         let (vas, only) = inventory::filter(&state, &viewer, &uri);
-        let seen: Vec<VirtualAccountId> = match only {
-            Some(va) => vec![va],
-            None => viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect(),
+        let whole = only.is_none() && viewer.whole_server();
+        let all = || viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect();
+        let seen: Vec<VirtualAccountId> = only.unwrap_or_else(all);
+        let wanted = |window| InstanceSearch {
+            within: if whole { Within::Server } else { Within::VirtualAccounts(&seen) },
+            search: asked.sought(),
+            product_type: None,
+            in_compliance: None,
+            order: asked.order(Order::ascending(InstanceColumn::Registered)),
+            after: None,
+            window,
         };
-        let instances = || seen.iter().flat_map(|va| state.instances_of(*va, None));
-        let list = asked.page(|| instances().filter(|i| matches(&state, &asked, i)), |i| InstanceRow::of(&state, i));
+        let find = |window| {
+            let (state, found) = app.context.lists.instances(&wanted(window));
+            let row = |id: InstanceId| state.instance(id).map(|instance| InstanceRow::of(&state, instance));
+            Listed { rows: found.rows.into_iter().filter_map(row).collect(), total: found.total }
+        };
+        let list = asked.found(find, |row| row);
         let may_remove = seen.iter().any(|va| viewer.may(Action::ManageInstances, Place::VirtualAccount(*va), &state));
         let shell = Shell::new(&state, &viewer, HREF, "Product Instances").noting(&uri);
         page(StatusCode::OK, &InstancesPage { shell, vas, may_remove, list })
@@ -124,6 +131,30 @@ struct Use {
     status: Badge,
 }
 
+/// A further device of an instance that is a cluster itself.
+struct MemberRow {
+    name: String,
+    pid: String,
+    sn: String,
+}
+
+impl MemberRow {
+    fn of(device: &Device) -> Self {
+        let Device { udi, host_name } = device;
+        let name = host_name.as_deref().unwrap_or_default().to_owned();
+        Self { name, pid: udi.pid.clone(), sn: udi.sn.clone() }
+    }
+}
+
+/// Whether an ID certificate holds at `now`.
+fn certificate_state(certificate: &IdCertificate, now: Millis) -> Badge {
+    match certificate.not_after {
+        end if end <= now => Badge(Tone::Bad, "Ended"),
+        end if end <= now.plus(ID_CERTIFICATE_EXPIRING) => Badge(Tone::Warn, "Ends soon"),
+        _ => Badge(Tone::Good, "Valid"),
+    }
+}
+
 #[derive(Template)]
 #[template(path = "instance.html")]
 struct InstancePage {
@@ -132,12 +163,16 @@ struct InstancePage {
     pid: String,
     sn: String,
     licenses: Vec<Use>,
+    /// It is one of a cluster of devices that registered as one: the further ones.
+    members: Vec<MemberRow>,
+    contact: Badge,
     next_contact: MaybeTime,
     authorized_until: MaybeTime,
     enforce_from: MaybeTime,
     released: Time,
     export_controlled: bool,
     serial: String,
+    certificate: Badge,
     certificate_from: Time,
     certificate_until: Time,
     events: Vec<EventRow>,
@@ -172,18 +207,25 @@ async fn instance(
     let others =
         account.into_iter().flat_map(|account| state.virtual_accounts(account)).filter(|va| va.id != instance.va);
     let certificate = &instance.certificate;
+    let next_contact = authorization.as_ref().map(|a| a.next_contact);
     let template = InstancePage {
         shell: Shell::new(&state, &viewer, HREF, "Product Instance").noting(&uri),
         row: InstanceRow::of(&state, instance),
         pid: instance.udi.pid.clone(),
         sn: instance.udi.sn.clone(),
         licenses: uses.collect(),
-        next_contact: MaybeTime(authorization.as_ref().map(|a| a.next_contact)),
+        members: instance.devices().iter().map(MemberRow::of).collect(),
+        contact: match next_contact {
+            Some(next) if next < state.now() => Badge(Tone::Warn, "Late"),
+            _ => Badge(Tone::Good, "In time"),
+        },
+        next_contact: MaybeTime(next_contact),
         authorized_until: MaybeTime(instance.authorized_until),
         enforce_from: MaybeTime(authorization.as_ref().and_then(|a| a.enforce_from)),
         released: Time(instance.lapses_at()),
         export_controlled: instance.export_controlled,
         serial: hex::encode(certificate.serial),
+        certificate: certificate_state(certificate, state.now()),
         certificate_from: Time(certificate.not_before),
         certificate_until: Time(certificate.not_after),
         events: events(&state, &viewer, instance),
@@ -193,17 +235,16 @@ async fn instance(
     page(StatusCode::OK, &template)
 }
 
-/// What happened to an instance, as far as events name it.
+/// What happened to an instance, as far as events are kept.
 fn events(state: &State, viewer: &Viewer, instance: &Instance) -> Vec<EventRow> {
-    let (by, named) = (format!("instance {}", instance.id), format!("(instance {})", instance.id));
-    let mine = |e: &&Event| viewer.sees_event(e, state) && (e.actor == by || e.message.contains(&named));
+    let mine = |e: &&Event| e.is_about(Subject::Instance(instance.id)) && viewer.sees_event(e, state);
     let mut events: Vec<_> = state.events(0).filter(mine).collect();
     events.reverse();
     events.truncate(EVENTS);
     events.into_iter().map(|e| EventRow::of(state, e)).collect()
 }
 
-fn find<'a>(state: &'a State, viewer: &Viewer, id: u64, action: Action) -> Result<&'a Instance, AdminError> {
+pub fn find<'a>(state: &'a State, viewer: &Viewer, id: u64, action: Action) -> Result<&'a Instance, AdminError> {
     let instance = state.instance(InstanceId(id)).filter(|i| viewer.sees_instance(i, state));
     let instance = instance.ok_or_else(|| {
         AdminError::new(Kind::NotFound, "there is no such product instance here")
@@ -213,7 +254,7 @@ fn find<'a>(state: &'a State, viewer: &Viewer, id: u64, action: Action) -> Resul
     Ok(instance)
 }
 
-fn named(id: u64) -> InstanceRef {
+pub fn named(id: u64) -> InstanceRef {
     InstanceRef { account: String::new(), instance: id.to_string() }
 }
 

@@ -357,10 +357,21 @@ async fn delete(Of(app): Of<Arc<App>>, Path(id): Path<u64>, Posted { viewer, for
     }
 }
 
-/// The virtual accounts that a list may be cut to, with the one that is asked for.
-pub fn filter(state: &State, viewer: &Viewer, uri: &Uri) -> (Vec<(u64, String)>, Option<VirtualAccountId>) {
+/// What a list may be cut to, accounts and virtual accounts by their numbers, and the virtual accounts that are asked for;
+/// None: all.
+pub fn filter(state: &State, viewer: &Viewer, uri: &Uri) -> (Vec<(u64, String)>, Option<Vec<VirtualAccountId>>) {
     let wanted: Option<u64> = query(uri, "va").parse().ok();
-    let all: Vec<_> = viewer.virtual_accounts(state);
-    let wanted = wanted.filter(|id| all.iter().any(|(_, va)| va.id.0 == *id)).map(VirtualAccountId);
-    (all.iter().map(|(account, va)| (va.id.0, format!("{} / {}", account.name, va.name))).collect(), wanted)
+    let (mut choices, mut cut) = (Vec::new(), Vec::new());
+    let mut last = None;
+    for (account, va) in viewer.virtual_accounts(state) {
+        if last.replace(account.id) != Some(account.id) {
+            choices.push((account.id.0, format!("{} (all)", account.name)));
+        }
+        choices.push((va.id.0, format!("{} / {}", account.name, va.name)));
+        // No virtual account has the number of an account.
+        if wanted == Some(va.id.0) || wanted == Some(account.id.0) {
+            cut.push(va.id);
+        }
+    }
+    (choices, (!cut.is_empty()).then_some(cut))
 }

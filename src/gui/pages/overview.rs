@@ -12,8 +12,43 @@ use axum::response::Response;
 use http::{StatusCode, Uri};
 use std::sync::Arc;
 
-/// Alerts shown here; the others are one click away.
-const SHOWN: usize = 10;
+/// Alerts shown here of one kind, and kinds; the others are one click away.
+const SHOWN: usize = 5;
+const KINDS: usize = 10;
+/// Accounts shown here, and the length of the bar of each.
+const SHARES: usize = 12;
+const SHARE: usize = 300;
+
+/// Alerts that one thing is to be done about.
+struct Todo {
+    severity: Badge,
+    title: &'static str,
+    action: String,
+    alerts: Vec<AlertRow>,
+    /// How many more of these there are.
+    more: usize,
+}
+
+impl Todo {
+    /// In the order of the first of each.
+    fn all(alerts: Vec<AlertRow>) -> Vec<Self> {
+        let mut todos: Vec<Self> = Vec::new();
+        for alert in alerts {
+            match todos.iter_mut().find(|todo| todo.title == alert.title && todo.action == alert.action) {
+                Some(todo) if todo.alerts.len() < SHOWN => todo.alerts.push(alert),
+                Some(todo) => todo.more += 1,
+                None => todos.push(Self {
+                    severity: alert.severity,
+                    title: alert.title,
+                    action: alert.action.clone(),
+                    alerts: vec![alert],
+                    more: 0,
+                }),
+            }
+        }
+        todos
+    }
+}
 
 struct Compliance {
     badge: Badge,
@@ -35,6 +70,55 @@ impl Compliance {
                 badge: Badge(Tone::Bad, "Out of Compliance"),
                 sentence: format!("{} in use beyond what is purchased.", counted(n, "license is", "licenses are")),
             },
+        }
+    }
+}
+
+/// How many licenses of an account are covered, in the virtual accounts that this person sees.
+struct Share {
+    id: u64,
+    account: String,
+    covered: usize,
+    short: usize,
+    /// Lengths of the two parts of its bar, of [`SHARE`].
+    covered_length: usize,
+    short_length: usize,
+}
+
+impl Share {
+    /// Of each account, those that are short of most first.
+    fn all(state: &State, viewer: &Viewer) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (account, va) in viewer.virtual_accounts(state) {
+            if all.last().is_none_or(|last| last.id != account.id.0) {
+                all.push(Self::none(account));
+            }
+            let Some(share) = all.last_mut() else { continue };
+            for pool in state.pools(va.id) {
+                *(if pool.balance() < 0 { &mut share.short } else { &mut share.covered }) += 1;
+            }
+        }
+        for share in &mut all {
+            let total = (share.covered + share.short).max(1);
+            // However few are short, it is seen.
+            share.short_length = (share.short * SHARE).div_ceil(total);
+            share.covered_length = if share.covered > 0 { SHARE - share.short_length } else { 0 };
+        }
+        all.sort_by_key(|share| std::cmp::Reverse(share.short));
+        all
+    }
+
+    fn none(account: &Account) -> Self {
+        let (covered, short, covered_length, short_length) = Default::default();
+        Self { id: account.id.0, account: account.name.clone(), covered, short, covered_length, short_length }
+    }
+
+    fn sentence(&self) -> String {
+        match (self.covered, self.short) {
+            (0, 0) => "No license is purchased or in use".to_owned(),
+            (covered, 0) => format!("{} in compliance", counted(covered, "license", "licenses")),
+            (0, short) => format!("{} short", counted(short, "license", "licenses")),
+            (covered, short) => format!("{} in compliance, {short} short", counted(covered, "license", "licenses")),
         }
     }
 }
@@ -101,6 +185,8 @@ struct OverviewPage {
     shell: Shell,
     compliance: Compliance,
     expiry: Option<Expiry>,
+    shares: Vec<Share>,
+    more_shares: usize,
     /// None for somebody who administers no whole account.
     synchronization: Option<Synchronization>,
     cluster: Headline,
@@ -111,7 +197,8 @@ struct OverviewPage {
     instances: u64,
     server: String,
     version: String,
-    alerts: Vec<AlertRow>,
+    todos: Vec<Todo>,
+    /// How many alerts of further kinds there are.
     more: usize,
 }
 
@@ -122,13 +209,20 @@ pub async fn show(
 ) -> Response {
     let status = app.context.cluster.status().await;
     let state = app.state();
-    let alerts = by_urgency(&state, &viewer);
+    let alerts = by_urgency(&state, &viewer).into_iter().map(|alert| AlertRow::of(alert, &viewer, &state));
+    let mut todos = Todo::all(alerts.collect());
+    let further = todos.split_off(todos.len().min(KINDS));
     let accounts = viewer.accounts(&state);
     let instances = viewer.virtual_accounts(&state).iter().map(|(_, va)| va.instances).sum();
+    let mut shares = Share::all(&state, &viewer);
+    let more_shares = shares.len().saturating_sub(SHARES);
+    shares.truncate(SHARES);
     let template = OverviewPage {
         shell: Shell::new(&state, &viewer, "/", "Overview").noting(&uri),
         compliance: Compliance::of(&state, &viewer, instances),
         expiry: Expiry::next(&state, &viewer),
+        shares,
+        more_shares,
         synchronization: (viewer.whole_server() || !accounts.is_empty()).then(|| Synchronization::of(&accounts)),
         cluster: Headline::of(&status),
         clustered: clustered(&state),
@@ -138,8 +232,8 @@ pub async fn show(
         instances,
         server: status.this_node,
         version: status.version,
-        more: alerts.len().saturating_sub(SHOWN),
-        alerts: alerts.into_iter().take(SHOWN).map(|alert| AlertRow::of(alert, &viewer, &state)).collect(),
+        more: further.iter().map(|todo| todo.alerts.len() + todo.more).sum(),
+        todos,
     };
     page(StatusCode::OK, &template)
 }

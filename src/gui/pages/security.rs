@@ -1,5 +1,7 @@
-//! Security: the certificate that products see, and the audit log.
+//! Security: certificates, the sealing key, and the audit log.
 
+use super::browser_certificate::Brought;
+use super::sealing_key::Rotation;
 use crate::gui::App;
 use crate::gui::act::{Done, Entered, Posted, called};
 use crate::gui::aside::Aside;
@@ -52,6 +54,13 @@ struct SecurityPage {
     /// None for somebody who may not read it.
     audit: Option<List<Entry>>,
     fault: Option<String>,
+    /// None: browsers see what the cluster CA issues.
+    browser: Option<Brought>,
+    may_rotate: bool,
+    /// When the sealing key was changed last, or its change began, and whether that still goes on.
+    sealed: Option<(Time, bool)>,
+    rotation: Option<Rotation>,
+    identities: usize,
     shortest: u64,
     entered: Entered,
 }
@@ -73,7 +82,7 @@ async fn page_of(
     let state = app.state();
     let asked = Asked::read(uri);
     let shown = called(Certificates::show(&app.context.service, viewer.look(ShowCertificateRequest::default())).await);
-    let certificate = shown.unwrap_or_default();
+    let mut certificate = shown.unwrap_or_default();
     let until = Some(Millis(certificate.not_after_ms)).filter(|at| at.0 > 0);
     let readable = viewer.may(Action::ReadAudit, Place::Server, &state);
     let audit = readable.then(|| {
@@ -86,8 +95,13 @@ async fn page_of(
         shell: Shell::new(&state, viewer, HREF, "Security").noting(uri).beside(&Aside::of(app, viewer, &state).await),
         until: MaybeTime(until),
         pending: pending(&certificate),
+        browser: certificate.browser.take().map(Brought::from),
         certificate,
         warning,
+        may_rotate: viewer.may(Action::ManageCluster, Place::Server, &state),
+        sealed: state.sealing().map(|sealing| (Time(sealing.since), sealing.previous.is_some())),
+        rotation: app.rotation.lock().clone(),
+        identities: state.admin_identities().count(),
         may_set: viewer.may(Action::ManageSettings, Place::Server, &state),
         audit,
         fault: fault.map(|(seq, why)| format!("Entry {seq}: {why}.")),

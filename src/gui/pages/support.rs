@@ -1,17 +1,19 @@
-//! The Support Center: checks on demand.
+//! The Support Center: checks on demand, and the diagnostic bundle.
 
 use crate::admin::AdminError;
 use crate::gui::App;
 use crate::gui::act::{Posted, called, status};
 use crate::gui::aside::Aside;
 use crate::gui::view::{Badge, Shell, Tone, Viewer, page};
+use crate::license::{Action, Place};
 use crate::proto::admin::doctor_server::Doctor;
-use crate::proto::admin::{CheckResult, DoctorRequest};
+use crate::proto::admin::{BundleRequest, CheckResult, DoctorRequest};
 use askama::Template;
 use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use std::sync::Arc;
 
 struct CheckRow {
@@ -29,6 +31,7 @@ struct SupportPage {
     /// None before anything was checked.
     checks: Option<Vec<CheckRow>>,
     error: Option<AdminError>,
+    may_bundle: bool,
 }
 
 impl SupportPage {
@@ -44,6 +47,7 @@ impl SupportPage {
                 .beside(&Aside::of(app, viewer, &state).await),
             server_uid: state.meta().server_uid.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            may_bundle: viewer.may(Action::ManageCluster, Place::Server, &state),
             checks,
             error,
         };
@@ -69,4 +73,20 @@ pub async fn check(State(app): State<Arc<App>>, Posted { viewer, form }: Posted)
     };
     let result = reply.map(|reply| reply.checks.into_iter().map(row).collect());
     SupportPage::of(&app, &viewer, Some(result)).await
+}
+
+/// The diagnostic bundle as a file.
+pub async fn bundle(State(app): State<Arc<App>>, Posted { viewer, form }: Posted) -> Response {
+    let made = async {
+        viewer.require(Action::ManageCluster, Place::Server, &app.state())?;
+        called(Doctor::bundle(&app.context.service, viewer.ask(&form, BundleRequest {})).await)
+    };
+    match made.await {
+        Ok(reply) => {
+            let attachment = format!("attachment; filename=\"{}\"", reply.name);
+            ([(CONTENT_TYPE, "application/json".to_owned()), (CONTENT_DISPOSITION, attachment)], reply.json)
+                .into_response()
+        }
+        Err(error) => SupportPage::of(&app, &viewer, Some(Err(error))).await,
+    }
 }

@@ -36,6 +36,7 @@ struct Row {
     status: Badge,
     created: Time,
     password_changed: Time,
+    second_factor: bool,
     sessions: usize,
 }
 
@@ -56,6 +57,7 @@ impl Row {
             },
             created: Time(user.created),
             password_changed: Time(user.password_changed),
+            second_factor: user.totp.as_ref().is_some_and(|totp| totp.confirmed),
             sessions: state.sessions_of(&user.name, now).count(),
         }
     }
@@ -231,6 +233,14 @@ fn verb(word: &str, name: &str) -> Option<(&'static str, &'static str, Vec<Strin
                 "All sessions of this user end.".into(),
             ],
         ),
+        "second-factor" => (
+            "Remove the second factor",
+            "Remove",
+            vec![
+                format!("{name} signs in with the password alone, until another authenticator is set up."),
+                "All sessions of this user end. Be sure that it is this person who asks.".into(),
+            ],
+        ),
         "disable" => (
             "Disable user",
             "Disable",
@@ -267,6 +277,10 @@ async fn change(
     let password = random::token();
     let result = async {
         find(&app.state(), &viewer, &name)?;
+        if word == "second-factor" && name == viewer.user.name {
+            return Err(AdminError::new(Kind::Denied, "your own second factor is not removed here")
+                .hint("remove it on the page Two-factor authentication, with its code"));
+        }
         let service = &app.context.service;
         let result = match word.as_str() {
             "password" => {
@@ -281,6 +295,7 @@ async fn change(
                 let asked = SetDisabledRequest { name: name.clone(), disabled: word == "disable" };
                 Users::set_disabled(service, viewer.ask(&form, asked)).await
             }
+            "second-factor" => Users::reset_totp(service, viewer.ask(&form, UserRef { name: name.clone() })).await,
             "delete" => Users::delete(service, viewer.ask(&form, UserRef { name: name.clone() })).await,
             _ => return Err(AdminError::new(Kind::NotFound, "there is no such change of a user")),
         };

@@ -64,8 +64,9 @@ impl Apply<'_> {
             let message = format!("There is no alert \"{}\" about {}.", key.kind.title(), key.source);
             return Err(refuse(Reason::NotFound, message));
         };
-        if !alert.acknowledged {
-            Arc::make_mut(alert).acknowledged = true;
+        if alert.acknowledged.is_none() {
+            let by = inputs::cut(self.actor, MAX_NAME).to_owned();
+            Arc::make_mut(alert).acknowledged = Some(Acknowledgement { at: self.now, by });
             self.changes.insert(RecordKey::Alert(key.clone()));
         }
         Ok(Outcome::Done)
@@ -75,7 +76,7 @@ impl Apply<'_> {
     pub fn put_alert(&mut self, mut alert: Alert) {
         let standing = self.state.alert(&alert.key);
         alert.raised = standing.map_or(self.now, |a| a.raised);
-        alert.acknowledged = standing.is_some_and(|a| a.acknowledged && a.severity >= alert.severity);
+        alert.acknowledged = standing.filter(|a| a.severity >= alert.severity).and_then(|a| a.acknowledged.clone());
         if standing != Some(&alert) {
             self.changes.insert(RecordKey::Alert(alert.key.clone()));
             self.state.alerts.insert(alert.key.clone(), Arc::new(alert));
@@ -88,7 +89,8 @@ impl Apply<'_> {
         // The oldest makes room.
         self.state.meta.last_past_alert += 1;
         let seq = self.state.meta.last_past_alert;
-        let past = PastAlert { seq, alert: Alert::clone(&alert), cleared: self.now };
+        let cleared_by = inputs::cut(self.actor, MAX_NAME).to_owned();
+        let past = PastAlert { seq, alert: Alert::clone(&alert), cleared: self.now, cleared_by };
         if let Some(oldest) = seq.checked_sub(MAX_PAST_ALERTS) {
             self.state.past_alerts.remove(&oldest);
         }
@@ -109,7 +111,7 @@ impl Apply<'_> {
         let key = AlertKey { kind, source: account.name.clone() };
         let due = account.sync.due;
         let action = action.to_owned();
-        let (raised, acknowledged) = (self.now, false);
+        let (raised, acknowledged) = (self.now, None);
         self.put_alert(Alert { key, severity, account: Some(id), raised, due, message, action, acknowledged });
     }
 

@@ -33,7 +33,7 @@ impl Apply<'_> {
             due: Some(certificate.not_after),
             message,
             action: action.to_owned(),
-            acknowledged: false,
+            acknowledged: None,
         });
     }
 }

@@ -25,6 +25,9 @@ impl Apply<'_> {
 
     pub fn set_settings(&mut self, settings: &Settings) -> Done {
         inputs::settings(settings)?;
+        if let Some(login) = &settings.proxy_login {
+            self.check_sealed("login of the proxy", login)?;
+        }
         if *self.state.settings != *settings {
             let lead = self.state.settings.licenses_expiring_days;
             self.state.settings = Arc::new(settings.clone());

@@ -103,6 +103,14 @@ pub fn user(user: &User) -> Result<(), Refusal> {
     text("password hash", &user.password_hash, MAX_PASSWORD_HASH)
 }
 
+pub fn preferences(preferences: &Preferences) -> Result<(), Refusal> {
+    if !LIST_ROWS.contains(&preferences.rows) {
+        let choices = LIST_ROWS.map(|rows| rows.to_string()).join(", ");
+        return Err(invalid(format!("A page of a list has one of {choices} rows, not {}.", preferences.rows)));
+    }
+    text("time zone", &preferences.time_zone, MAX_TIME_ZONE)
+}
+
 /// The dates of a certificate the leader made for a command stamped `now`: so long, and beginning about then.
 pub fn certificate(certificate: &IdCertificate, now: Millis) -> Result<(), Refusal> {
     let from = certificate.not_before.0;
@@ -135,7 +143,17 @@ pub fn settings(settings: &Settings) -> Result<(), Refusal> {
     text("central address", &settings.central_url, MAX_TEXT)?;
     text("proxy", &settings.proxy, MAX_TEXT)?;
     if settings.proxy.contains('@') {
-        return Err(invalid("The proxy's URL must not hold a name or a password: it is shown and logged.".into()));
+        return Err(invalid(
+            "The proxy's URL must not hold a name or a password: it is shown and logged. Set `proxy-login`.".into(),
+        ));
+    }
+    let message = &settings.message_of_the_day;
+    let length = message.chars().count();
+    if length > MAX_MESSAGE_OF_THE_DAY || message.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(invalid(format!(
+            "The message of the day has {length} characters; it may have {MAX_MESSAGE_OF_THE_DAY}, and of control \
+             characters line breaks alone."
+        )));
     }
     if settings.vendor_root.len() > MAX_PEM {
         return Err(invalid(format!(
@@ -249,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn election_time_outs_are_ordered() {
+    fn settings_are_within_their_bounds() {
         let with = |heartbeat_ms, election_min_ms, election_max_ms| Settings {
             heartbeat_ms,
             election_min_ms,
@@ -257,6 +275,9 @@ mod tests {
             ..Settings::default()
         };
         assert!(settings(&Settings::default()).is_ok());
+        let saying = |message_of_the_day| settings(&Settings { message_of_the_day, ..Settings::default() });
+        assert!(saying(format!("two\n{}", "\u{e4}".repeat(MAX_MESSAGE_OF_THE_DAY - 4))).is_ok());
+        assert!(saying("x".repeat(MAX_MESSAGE_OF_THE_DAY + 1)).is_err() && saying("a\tb".into()).is_err());
         for bad in [with(0, 150, 300), with(100, 150, 300), with(50, 300, 300)] {
             assert!(settings(&bad).is_err(), "{bad:?}");
         }

@@ -6,7 +6,8 @@ impl Apply<'_> {
     pub fn remove_instance(&mut self, id: InstanceId) -> Done {
         let account = self.known_instance(id)?;
         if let Some(old) = self.release_instance(id, RevocationReason::PrivilegeWithdrawn) {
-            self.inform(account, "instance-removed", format!("{} (instance {id}) was removed.", old.name()));
+            let message = format!("{} (instance {id}) was removed.", old.name());
+            self.inform_about(account, "instance-removed", message, old.subjects());
         }
         Ok(Outcome::Done)
     }
@@ -36,7 +37,10 @@ impl Apply<'_> {
         self.changes.insert(RecordKey::Instance(id));
         self.change_va(old.va, |va| va.instances -= 1);
         self.change_va(to, |va| va.instances += 1);
-        self.inform(account, "instance-transferred", format!("{} moved to \"{target}\".", old.name()));
+        let mut concerns = old.subjects();
+        concerns.push(Subject::VirtualAccount(to));
+        let message = format!("{} (instance {id}) moved to \"{target}\".", old.name());
+        self.inform_about(account, "instance-transferred", message, concerns);
         Ok(Outcome::Done)
     }
 
@@ -54,7 +58,7 @@ impl Apply<'_> {
             let Ok(account) = self.known_instance(id) else { break };
             if let Some(old) = self.release_instance(id, RevocationReason::CessationOfOperation) {
                 let message = format!("{} (instance {id}) was released after 180 days without contact.", old.name());
-                self.event(Severity::Minor, Some(account), "instance-lapsed", message);
+                self.event_about(Severity::Minor, Some(account), "instance-lapsed", message, old.subjects());
             }
         }
     }
@@ -98,6 +102,11 @@ impl Instance {
     #[must_use]
     pub fn name(&self) -> String {
         instance_name(self.host_name.as_deref(), &self.udi)
+    }
+
+    /// What an event of it is about.
+    pub(in crate::license) fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::Instance(self.id), Subject::VirtualAccount(self.va)]
     }
 }
 

@@ -16,8 +16,15 @@ impl Apply<'_> {
             return Err(refuse(Reason::Limit, message));
         }
         if labels != license.labels {
+            let (account, name) = (license.account, license.name.clone());
+            let message = match labels.is_empty() {
+                true => format!("\"{name}\" has no labels any more."),
+                false => format!("The labels of \"{name}\" are {}.", labels.join(", ")),
+            };
             self.state.licenses.insert(id, Arc::new(License { labels, ..license.clone() }));
             self.changes.insert(RecordKey::License(id));
+            let message = inputs::cut(&message, MAX_MESSAGE).to_owned();
+            self.inform_about(account, "license-labelled", message, vec![Subject::License(id)]);
         }
         Ok(Outcome::Done)
     }

@@ -82,7 +82,7 @@ impl Apply<'_> {
             message: inputs::cut(&format!("{count} of \"{}\" {what}. The first one is {first}.", va.name), MAX_MESSAGE)
                 .to_owned(),
             action: action.to_owned(),
-            acknowledged: false,
+            acknowledged: None,
         })
     }
 }

@@ -33,11 +33,14 @@ pub(super) use time::is_about_clock;
 /// A command's result inside this room. Every check comes before the first change, so a refusal leaves no trace.
 type Done = Result<Outcome, Refusal>;
 
+/// Who did what has become due.
+const TIME: &str = "time";
+
 /// One command being carried out.
 struct Apply<'a> {
     state: &'a mut State,
     changes: &'a mut Changes,
-    /// Who asked, for events.
+    /// Who asked, for events; [`TIME`] for what happens by itself.
     actor: &'a str,
     /// State time of this command, and before it.
     now: Millis,
@@ -55,10 +58,12 @@ impl State {
     pub fn apply(&mut self, stamp: Stamp, request: &Request, changes: &mut Changes) -> Outcome {
         let before = self.meta.now;
         let now = before.max(stamp.at);
-        let mut apply = Apply { state: self, changes, actor: &request.actor, now, before, unsettled: Vec::new() };
+        let mut apply = Apply { state: self, changes, actor: TIME, now, before, unsettled: Vec::new() };
         apply.changes.insert(RecordKey::Meta);
         apply.take_time(stamp);
+        apply.actor = &request.actor;
         let outcome = apply.once(request);
+        apply.actor = TIME;
         // After the command: a product heard of in time is not noted as failed nor released.
         apply.mark_instances();
         apply.lapse_instances();
@@ -176,6 +181,7 @@ impl Apply<'_> {
                 self.create_admin_identity(name, *role, *key_hash, *expires)
             }
             Command::RevokeAdminIdentity { name } => self.revoke_admin_identity(name),
+            Command::SetPreferences { name, preferences } => self.set_preferences(name, preferences),
         }
     }
 
@@ -204,6 +210,19 @@ impl Apply<'_> {
 
     /// Adds an event; the oldest makes room.
     fn event(&mut self, severity: Severity, account: Option<AccountId>, kind: &str, message: String) {
+        self.event_about(severity, account, kind, message, Vec::new());
+    }
+
+    /// An event with what it is about within the account.
+    fn event_about(
+        &mut self,
+        severity: Severity,
+        account: Option<AccountId>,
+        kind: &str,
+        message: String,
+        concerns: Vec<Subject>,
+    ) {
+        debug_assert!(concerns.len() <= MAX_SUBJECTS);
         let meta = &mut self.state.meta;
         meta.last_event += 1;
         let seq = meta.last_event;
@@ -215,6 +234,7 @@ impl Apply<'_> {
             kind: kind.to_owned(),
             actor: inputs::cut(self.actor, MAX_NAME).to_owned(),
             message,
+            concerns,
         };
         if meta.first_event == 0 {
             meta.first_event = seq;
@@ -257,6 +277,11 @@ impl Apply<'_> {
     /// An informational event.
     fn inform(&mut self, account: AccountId, kind: &str, message: String) {
         self.event(Severity::Informational, Some(account), kind, message);
+    }
+
+    /// An informational event with what it is about within the account.
+    fn inform_about(&mut self, account: AccountId, kind: &str, message: String, concerns: Vec<Subject>) {
+        self.event_about(Severity::Informational, Some(account), kind, message, concerns);
     }
 
     fn account(&self, id: AccountId) -> Result<&Account, Refusal> {

@@ -74,12 +74,14 @@ impl Apply<'_> {
         let account = self.may_ask(instance)?;
         let wanted = self.wanted_usage(instance, account, asked)?;
         if *instance.usage != *wanted {
+            let mut concerns = vec![Subject::Instance(instance.id), Subject::VirtualAccount(instance.va)];
             for (license, before, after) in differences(&instance.usage, &wanted) {
                 self.change_use(instance.va, license, before, after);
+                concerns.push(Subject::License(license));
             }
             self.settle_pools();
             let message = self.usage_message(instance, &wanted);
-            self.inform(account, "usage-changed", message);
+            self.inform_about(account, "usage-changed", message, concerns);
             instance.usage = wanted.into();
         }
         Ok(self.grant(instance))
@@ -114,7 +116,8 @@ impl Apply<'_> {
     fn deregister(&mut self, id: InstanceId) -> Done {
         let account = self.known_instance(id)?;
         if let Some(old) = self.release_instance(id, RevocationReason::CessationOfOperation) {
-            self.inform(account, "instance-deregistered", format!("{} (instance {id}) deregistered.", old.name()));
+            let message = format!("{} (instance {id}) deregistered.", old.name());
+            self.inform_about(account, "instance-deregistered", message, old.subjects());
         }
         Ok(Outcome::Deregistered)
     }

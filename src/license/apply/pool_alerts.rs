@@ -53,17 +53,24 @@ impl Apply<'_> {
             due: Some(due),
             message: words(&va.name, &license.name),
             action: action.to_owned(),
-            acknowledged: false,
+            acknowledged: None,
         });
     }
 }
 
 impl State {
-    /// The identity of an alert about a pool. Names never contain `/`, so it is unambiguous.
+    /// The identity of an alert about a pool.
     pub(in crate::license) fn pool_alert_key(&self, kind: AlertKind, pool: &Pool) -> Option<AlertKey> {
-        let va = self.virtual_account(pool.va)?;
+        Some(AlertKey { kind, source: self.pool_alert_source(pool.va, pool.license)? })
+    }
+
+    /// What alerts about a license in a virtual account name as their source. Names never contain `/`, so it is
+    /// unambiguous.
+    #[must_use]
+    pub fn pool_alert_source(&self, va: VirtualAccountId, license: LicenseId) -> Option<String> {
+        let va = self.virtual_account(va)?;
         let account = self.account(va.account)?;
-        let license = self.license(pool.license)?;
-        Some(AlertKey { kind, source: [account.name.as_str(), &va.name, &license.tag].join("/") })
+        let license = self.license(license)?;
+        Some([account.name.as_str(), &va.name, &license.tag].join("/"))
     }
 }

@@ -59,7 +59,8 @@ impl Apply<'_> {
                     "Virtual account \"{}\" now has {after} of \"{}\", not {before}: a term started or ended.",
                     va.name, license.name
                 );
-                self.inform(license.account, "terms-changed", message);
+                let concerns = vec![Subject::License(license.id), Subject::VirtualAccount(va.id)];
+                self.inform_about(license.account, "terms-changed", message, concerns);
             }
         }
         self.settle_pools();
@@ -108,7 +109,8 @@ impl Apply<'_> {
         }
     }
 
-    /// What follows from a pool's counts: compliance, its alert, and the end of a pool that holds nothing.
+    /// What follows from a pool's counts: compliance, its alert, the note of the day's usage, and the end of a pool that
+    /// holds nothing.
     fn settle(&mut self, va: VirtualAccountId, license: LicenseId) {
         let key = (va, license);
         let Some(held) = self.state.pools.get_mut(&key) else { return };
@@ -120,14 +122,26 @@ impl Apply<'_> {
             Some(since) => Some(since),
             None => Some(self.now),
         };
+        let over = pool.note_usage(self.now.0 / Millis::DAY);
         let pool = held.clone();
+        let mut last = None;
         if pool.is_empty() {
             self.state.pools.remove(&key);
+            last = pool.last_day;
         }
+        over.into_iter().chain(last).for_each(|day| self.keep_usage(key, day));
         self.changes.insert(RecordKey::Pool(va, license));
         if was_out || pool.out_of_compliance_since.is_some() {
             self.alert_shortage(&pool);
         }
+    }
+
+    /// A day of a pool is over, or the pool is.
+    fn keep_usage(&mut self, (va, license): (VirtualAccountId, LicenseId), day: UsageDay) {
+        let history = self.state.usage.entry((va, license));
+        let history = history.or_insert_with(|| Arc::new(UsageHistory::new(va, license)));
+        Arc::make_mut(history).add(day);
+        self.changes.insert(RecordKey::Usage(va, license));
     }
 }
 
@@ -142,6 +156,7 @@ impl Pool {
             in_use: 0,
             substitution: 0,
             out_of_compliance_since: None,
+            last_day: None,
         }
     }
 

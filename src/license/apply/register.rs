@@ -45,7 +45,7 @@ impl Apply<'_> {
         let registered = self.admit(va, account, token_id, export_controlled, &newcomer);
         let message = format!("{} was registered as instance {}.", newcomer.name(), registered.instance);
         self.change_token(token_id, |t| t.uses += 1);
-        self.inform(account, "instance-registered", message);
+        self.inform_about(account, "instance-registered", message, registered.subjects());
         Ok(Outcome::Registered(registered))
     }
 
@@ -84,7 +84,7 @@ impl Apply<'_> {
             newcomer.name(),
             registered.instance
         );
-        self.inform(account, "instance-readmitted", message);
+        self.inform_about(account, "instance-readmitted", message, registered.subjects());
         Ok(Outcome::Registered(registered))
     }
 
@@ -118,7 +118,7 @@ impl Apply<'_> {
                         format!("{} belongs to {} now; its instance {id} was replaced.", old.name(), newcomer.name())
                     }
                 };
-                self.inform(account, "instance-replaced", message);
+                self.inform_about(account, "instance-replaced", message, old.subjects());
             }
         }
     }
@@ -189,6 +189,12 @@ impl Apply<'_> {
             _ => "has been used as often as it may be",
         };
         Err(refuse(reason, format!("Registration token {} {what}; create a new one.", token.id)))
+    }
+}
+
+impl Registered {
+    fn subjects(&self) -> Vec<Subject> {
+        vec![Subject::Instance(self.instance), Subject::VirtualAccount(self.va)]
     }
 }
 

@@ -73,7 +73,7 @@ mod tests {
             due: None,
             message: "gone".into(),
             action: "look".into(),
-            acknowledged: false,
+            acknowledged: None,
         };
         let mut state = State::default();
         assert!(state.admit_batch((3, 2, 9), &mut Changes::new()));

@@ -86,6 +86,10 @@ impl Apply<'_> {
                     self.store_user(user);
                 }
             }
+            SealedPlace::ProxyLogin => {
+                Arc::make_mut(&mut self.state.settings).proxy_login.iter_mut().for_each(replace);
+                self.changes.insert(RecordKey::Settings);
+            }
         }
     }
 

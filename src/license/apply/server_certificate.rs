@@ -76,7 +76,7 @@ impl Apply<'_> {
             due,
             message,
             action: action.to_owned(),
-            acknowledged: false,
+            acknowledged: None,
         });
     }
 }

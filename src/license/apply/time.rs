@@ -75,7 +75,7 @@ impl Apply<'_> {
             action: "Set the clock right (NTP) or, if it is right, run `licraft clock accept`; a synchronization with \
                      central confirms it, too. Until then nothing lapses or ends."
                 .to_owned(),
-            acknowledged: false,
+            acknowledged: None,
         });
         if new {
             self.event(Severity::Major, None, "clock-doubted", message);

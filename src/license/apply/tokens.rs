@@ -46,7 +46,9 @@ impl Apply<'_> {
         self.state.index.add_token(&token);
         self.state.tokens.insert(id, Arc::new(token));
         self.changes.insert(RecordKey::Token(id));
-        self.inform(account, "token-created", format!("Token {id} was created, valid for {expires_days} days."));
+        let message = format!("Token {id} was created, valid for {expires_days} days.");
+        let concerns = vec![Subject::VirtualAccount(*va), Subject::Token(id)];
+        self.inform_about(account, "token-created", message, concerns);
         Ok(Outcome::Created(id.0))
     }
 
@@ -57,9 +59,10 @@ impl Apply<'_> {
         if token.revoked {
             return Ok(Outcome::Done);
         }
-        let account = self.va(token.va)?.account;
+        let va = self.va(token.va)?;
+        let (account, concerns) = (va.account, vec![Subject::VirtualAccount(va.id), Subject::Token(id)]);
         self.change_token(id, |t| t.revoked = true);
-        self.inform(account, "token-revoked", format!("Token {id} was revoked."));
+        self.inform_about(account, "token-revoked", format!("Token {id} was revoked."), concerns);
         Ok(Outcome::Done)
     }
 

@@ -12,7 +12,8 @@ impl Apply<'_> {
         if self.state.users.len() >= MAX_USERS {
             return Err(refuse(Reason::Limit, format!("There are {MAX_USERS} users, the most there can be.")));
         }
-        self.store_user(User { created: self.now, password_changed: self.now, totp: None, ..user.clone() });
+        let user = User { created: self.now, password_changed: self.now, totp: None, ..user.clone() };
+        self.store_user(User { preferences: Preferences::INITIAL, ..user.clone() });
         let message = format!("User \"{}\" is {}.", user.name, user.role);
         self.event(Severity::Informational, None, "user-created", message);
         Ok(Outcome::Done)
@@ -47,6 +48,16 @@ impl Apply<'_> {
         self.store_user(user);
         self.end_sessions_of(name);
         self.event(Severity::Informational, None, "user-changed", message);
+        Ok(Outcome::Done)
+    }
+
+    /// Unlike other changes of a user it ends no session, and is no event.
+    pub fn set_preferences(&mut self, name: &str, preferences: &Preferences) -> Done {
+        let user = self.known_user(name)?.clone();
+        inputs::preferences(preferences)?;
+        if user.preferences != *preferences {
+            self.store_user(User { preferences: preferences.clone(), ..user });
+        }
         Ok(Outcome::Done)
     }
 

@@ -12,7 +12,8 @@ impl Apply<'_> {
         }
         let va = VirtualAccountId(self.next_id());
         self.add_virtual_account(va, account, name);
-        self.inform(account, "virtual-account-created", format!("Virtual account \"{name}\" was created."));
+        let message = format!("Virtual account \"{name}\" was created.");
+        self.inform_about(account, "virtual-account-created", message, vec![Subject::VirtualAccount(va)]);
         Ok(Outcome::Created(va.0))
     }
 
@@ -36,7 +37,7 @@ impl Apply<'_> {
         }
         self.alert_instances(id);
         let message = format!("Virtual account \"{}\" is now named \"{name}\".", va.name);
-        self.inform(va.account, "virtual-account-renamed", message);
+        self.inform_about(va.account, "virtual-account-renamed", message, vec![Subject::VirtualAccount(id)]);
         Ok(Outcome::Done)
     }
 
@@ -66,7 +67,8 @@ impl Apply<'_> {
             return Err(refuse(Reason::NotEmpty, message));
         }
         self.drop_virtual_account(id);
-        self.inform(va.account, "virtual-account-deleted", format!("Virtual account \"{}\" was deleted.", va.name));
+        let message = format!("Virtual account \"{}\" was deleted.", va.name);
+        self.inform_about(va.account, "virtual-account-deleted", message, vec![Subject::VirtualAccount(id)]);
         Ok(Outcome::Done)
     }
 
@@ -104,7 +106,8 @@ impl Apply<'_> {
         self.set_terms(from, license, sync::normal(left));
         self.set_terms(to, license, sync::normal(moved));
         let message = format!("{quantity} of \"{license_name}\" moved from \"{source}\" to \"{target}\".");
-        self.inform(account, "license-transferred", message);
+        let concerns = vec![Subject::License(license), Subject::VirtualAccount(from), Subject::VirtualAccount(to)];
+        self.inform_about(account, "license-transferred", message, concerns);
         Ok(Outcome::Done)
     }
 
@@ -123,7 +126,7 @@ impl Apply<'_> {
         self.changes.insert(RecordKey::VirtualAccount(id));
     }
 
-    /// Removes a virtual account without instances, with its tokens and pools.
+    /// Removes a virtual account without instances, with its tokens, pools and their history.
     pub fn drop_virtual_account(&mut self, id: VirtualAccountId) {
         let pools: Vec<_> = self.state.pools(id).map(|p| p.license).collect();
         for license in pools {
@@ -133,6 +136,10 @@ impl Apply<'_> {
         let tokens: Vec<_> = self.state.tokens(id).map(|t| t.id).collect();
         for token in tokens {
             self.drop_token(token);
+        }
+        for license in self.state.licenses_with_usage(id) {
+            self.state.usage.remove(&(id, license));
+            self.changes.insert(RecordKey::Usage(id, license));
         }
         self.drop_scope(&[], &[id]);
         if let Some(va) = self.state.virtual_accounts.remove(&id) {

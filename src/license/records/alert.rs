@@ -16,6 +16,25 @@ pub struct Event {
     pub actor: String,
     /// One sentence for people.
     pub message: String,
+    /// What it is about within the account, at most [`crate::license::MAX_SUBJECTS`].
+    pub concerns: Vec<Subject>,
+}
+
+impl Event {
+    /// Whether it is about this, too.
+    #[must_use]
+    pub fn is_about(&self, subject: Subject) -> bool {
+        self.concerns.contains(&subject)
+    }
+}
+
+/// What an event may be about; it may be gone since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Subject {
+    VirtualAccount(VirtualAccountId),
+    License(LicenseId),
+    Instance(InstanceId),
+    Token(TokenId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -63,7 +82,16 @@ pub struct Alert {
     pub message: String,
     /// What to do about it.
     pub action: String,
-    pub acknowledged: bool,
+    /// It stays until its cause is gone, but no longer as news.
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// Somebody has seen an alert.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    pub at: Millis,
+    /// As in [`Event::actor`].
+    pub by: String,
 }
 
 /// An alert whose cause is gone.
@@ -74,4 +102,6 @@ pub struct PastAlert {
     /// As it last stood.
     pub alert: Alert,
     pub cleared: Millis,
+    /// By whose request the cause went, as in [`Event::actor`].
+    pub cleared_by: String,
 }

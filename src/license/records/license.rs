@@ -60,6 +60,9 @@ pub struct Pool {
     pub substitution: i64,
     /// Since when `in_use` exceeds what covers it.
     pub out_of_compliance_since: Option<Millis>,
+    /// The last day on which these counts changed; none while nothing was ever purchased or used. The days before are in
+    /// the [`UsageHistory`], which outlives the pool.
+    pub last_day: Option<UsageDay>,
 }
 
 impl Pool {

@@ -7,6 +7,7 @@ mod person;
 mod product;
 mod server;
 mod synchronization;
+mod usage;
 
 pub use account::*;
 pub use alert::*;
@@ -15,12 +16,14 @@ pub use person::*;
 pub use product::*;
 pub use server::*;
 pub use synchronization::*;
+pub use usage::*;
 
 use super::ids::*;
 use super::{
-    AUDIT_BLOCK, AUTHORIZATION_LIFE, AuditEntry, BrowserCertificate, EVENT_BLOCK, LAPSE_GRACE, LICENSES_EXPIRED_SHOWN,
-    LICENSES_EXPIRING_DAYS, MAX_AUDIT, MAX_EVENTS, MAX_PAST_ALERTS, MIN_PASSWORD_BYTES, Outcome, Refusal,
-    RevocationList, RevokedBlock, Role, SYNC_DROPPED, SYNC_DUE, Sealing, ServerCertificate, ServerNames,
+    AUDIT_BLOCK, AUTHORIZATION_LIFE, AuditEntry, BrowserCertificate, DEFAULT_LIST_ROWS, EVENT_BLOCK, LAPSE_GRACE,
+    LICENSES_EXPIRED_SHOWN, LICENSES_EXPIRING_DAYS, MAX_AUDIT, MAX_EVENTS, MAX_PAST_ALERTS, MIN_PASSWORD_BYTES,
+    Outcome, Refusal, RevocationList, RevokedBlock, Role, SYNC_DROPPED, SYNC_DUE, Sealing, ServerCertificate,
+    ServerNames,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -69,6 +72,7 @@ pub enum RecordKey {
     BrowserCertificate,
     Sealing,
     AdminIdentity(String),
+    Usage(VirtualAccountId, LicenseId),
 }
 
 /// A record with its value. `State` is exactly the set of its records; indexes are rebuilt from them.
@@ -102,6 +106,7 @@ pub enum Record {
     BrowserCertificate(BrowserCertificate),
     Sealing(Sealing),
     AdminIdentity(AdminIdentity),
+    Usage(UsageHistory),
 }
 
 impl Record {
@@ -135,6 +140,7 @@ impl Record {
             Self::BrowserCertificate(_) => RecordKey::BrowserCertificate,
             Self::Sealing(_) => RecordKey::Sealing,
             Self::AdminIdentity(r) => RecordKey::AdminIdentity(r.name.clone()),
+            Self::Usage(r) => RecordKey::Usage(r.va, r.license),
         }
     }
 }

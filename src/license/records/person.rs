@@ -20,6 +20,43 @@ pub struct User {
     pub password_changed: Millis,
     /// None: a password is enough.
     pub totp: Option<Totp>,
+    pub preferences: Preferences,
+}
+
+/// How a person likes the pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preferences {
+    /// Rows of one page of a list, one of [`crate::license::LIST_ROWS`].
+    pub rows: u64,
+    /// Where they come after signing in.
+    pub start: StartPage,
+    /// The time zone in which times are shown, by its name in the IANA database; empty: UTC.
+    pub time_zone: String,
+    /// Whether open pages bring themselves up to date.
+    pub live: bool,
+}
+
+impl Preferences {
+    /// Of somebody who has set nothing.
+    pub const INITIAL: Self =
+        Self { rows: DEFAULT_LIST_ROWS, start: StartPage::Licensing, time_zone: String::new(), live: true };
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Self::INITIAL
+    }
+}
+
+impl StartPage {
+    pub const ALL: [Self; 2] = [Self::Licensing, Self::Administration];
+}
+
+/// The overview of a workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StartPage {
+    Licensing,
+    Administration,
 }
 
 /// A second factor (RFC 6238): what the user's authenticator and this server know.

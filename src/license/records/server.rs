@@ -76,6 +76,10 @@ pub struct Settings {
     pub licenses_expiring_days: u64,
     /// URL of the HTTP proxy on the way to central, without a name or a password; empty without one.
     pub proxy: String,
+    /// `NAME:PASSWORD` for that proxy (RFC 7617), sealed; none where it wants none.
+    pub proxy_login: Option<Sealed>,
+    /// Shown before and after signing in; empty without one.
+    pub message_of_the_day: String,
 }
 
 impl Default for Settings {
@@ -91,11 +95,16 @@ impl Default for Settings {
             min_password_bytes: MIN_PASSWORD_BYTES,
             licenses_expiring_days: LICENSES_EXPIRING_DAYS,
             proxy: String::new(),
+            proxy_login: None,
+            message_of_the_day: String::new(),
         }
     }
 }
 
 impl Settings {
+    /// What [`Settings::proxy_login`] is sealed for.
+    pub const PROXY_LOGIN_CONTEXT: &str = "proxy login";
+
     /// How long before a term ends an alert says so.
     pub(in crate::license) const fn licenses_expiring(&self) -> u64 {
         self.licenses_expiring_days * Millis::DAY

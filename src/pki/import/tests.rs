@@ -83,10 +83,7 @@ fn each_fault_is_a_sentence_that_says_what_to_do() {
     for (file, says) in [
         (b"nothing".to_vec(), "is neither PEM text with certificates nor PKCS#12"),
         (pem(&[], key), "holds no certificate"),
-        (
-            pem(&[&leaf, &issuing], None),
-            "there is no private key; put it into the file, or give its own file with --key",
-        ),
+        (pem(&[&leaf, &issuing], None), "there is no private key; put it into the file, or give its own file"),
         (two_keys, "there are 2 private keys"),
         ([&pem(&[&leaf, &issuing], None), rsa].concat(), "the private key is encrypted"),
         (pem(&[&leaf, &issuing], Some(&other.key)), "not that of the first certificate, lm.example"),

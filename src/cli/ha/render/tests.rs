@@ -23,6 +23,7 @@ fn node(name: &str, host: u8, role: NodeRole, replication: Replication) -> NodeS
         flush_lag_ms: Some(0),
         replay_lag_ms: Some(3),
         connected_since: Some(SINCE),
+        resources: None,
     }
 }
 
