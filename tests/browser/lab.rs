@@ -61,6 +61,7 @@ impl Lab {
             if lab.demo.try_wait().unwrap().is_some() {
                 // The last test's nodes may not have ended yet.
                 assert!(lab.said().contains("in use"), "the demo has ended: {}", lab.said());
+                let _ = std::fs::remove_dir_all(lab.folder());
                 lab.demo = demo(&lab.dir);
             }
             lab.said().contains("Ctrl-C ends everything")
