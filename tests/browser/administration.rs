@@ -132,7 +132,7 @@ fn the_message_of_the_day_is_read_before_and_after_signing_in() {
     let driver = Driver::new(&lab);
     let browser = signed_in(&driver, &lab);
     browser.open(&lab.vip("/settings"));
-    let form = "section[aria-label='message-of-the-day'] ";
+    let form = "[aria-label='message-of-the-day'] ";
     browser.fill(&format!("{form}textarea"), "For staff of <b>Example Corp</b> alone.\nMaintenance on Sunday.");
     browser.click(&format!("{form}button"));
     browser.until_at("/settings?done=setting-set");
