@@ -1082,6 +1082,7 @@ async fn high_availability_says_what_operators_match_on() {
     .await;
     peer_off.says("Degraded The cluster is degraded One of the cluster nodes is offline");
     peer_off.says("Connection status: Disconnected");
+    peer_off.says("Planned changes Nobody can take over now.");
     peer_off.says("Standby Server Degraded secondary-node");
 
     let catching_up = page(&|s| {

@@ -236,6 +236,12 @@ async fn several_product_instances_are_transferred_after_a_look_at_each() {
     let refused = gui.post("/product-instances/transfer", &ann, &format!("to={lab}&id={}", ids[0])).await;
     refused.says("0 of 1 done.");
     refused.says("no virtual account was chosen");
+    let one = format!("/product-instances/{}", ids[0]);
+    assert!(!gui.get(&one, &ann).await.0.body().contains("<option>TEST2</option>"));
+    for to in ["TEST2", &format!("#{lab}"), "nowhere"] {
+        let refused = gui.submit(&format!("{one}/transfer"), &ann, &[("to", to)]).await;
+        assert!(refused.status().is_client_error(), "{to}: {}", refused.text());
+    }
     assert_eq!(gui.ledger.state().instances_of(*default, None).count(), 2, "not to where she is nobody");
 }
 

@@ -228,6 +228,8 @@ struct AvailabilityPage {
     /// What became of the last work that somebody began here.
     work: Option<String>,
     verbs: Vec<(&'static str, &'static str)>,
+    /// Whether somebody can take over.
+    heir: bool,
 }
 
 async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
@@ -262,6 +264,7 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
         failed: status.failed_actions.iter().rev().take(FAILED).map(|f| (Time(f.at), f.clone())).collect(),
         work: app.work.lock().as_ref().filter(|(at, _)| at.elapsed() < TOLD).map(|(_, said)| said.clone()),
         verbs: if may(&viewer, &state) { VERBS.map(|(word, text, _)| (word, text)).to_vec() } else { Vec::new() },
+        heir: status.nodes.iter().any(|n| n.role == NodeRole::Standby && n.state == NodeState::Online),
     };
     page(StatusCode::OK, &template)
 }

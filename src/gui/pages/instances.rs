@@ -204,8 +204,9 @@ async fn instance(
             },
         });
     let account = state.virtual_account(instance.va).map(|va| va.account);
-    let others =
-        account.into_iter().flat_map(|account| state.virtual_accounts(account)).filter(|va| va.id != instance.va);
+    let may = |va: VirtualAccountId| viewer.may(Action::ManageInstances, Place::VirtualAccount(va), &state);
+    let others = account.into_iter().flat_map(|account| state.virtual_accounts(account));
+    let others = others.filter(|va| va.id != instance.va && may(va.id));
     let certificate = &instance.certificate;
     let next_contact = authorization.as_ref().map(|a| a.next_contact);
     let template = InstancePage {
@@ -229,7 +230,7 @@ async fn instance(
         certificate_from: Time(certificate.not_before),
         certificate_until: Time(certificate.not_after),
         events: events(&state, &viewer, instance),
-        may: viewer.may(Action::ManageInstances, Place::VirtualAccount(instance.va), &state),
+        may: may(instance.va),
         elsewhere: others.map(|va| va.name.clone()).collect(),
     };
     page(StatusCode::OK, &template)
@@ -260,9 +261,15 @@ pub fn named(id: u64) -> InstanceRef {
 
 async fn transfer(Of(app): Of<Arc<App>>, Path(id): Path<u64>, Posted { viewer, form }: Posted) -> Response {
     let result = async {
-        find(&app.state(), &viewer, id, Action::ManageInstances)?;
-        let asked =
-            TransferInstanceRequest { instance: Some(named(id)), to_virtual_account: form.get("to").to_string() };
+        let (state, to) = (app.state(), form.get("to").to_string());
+        let instance = find(&state, &viewer, id, Action::ManageInstances)?;
+        // Whoever may give it away need not be one who may change something there.
+        let account = state.virtual_account(instance.va).map(|va| va.account);
+        let target = account.and_then(|account| state.virtual_account_by_name(account, &to));
+        let missing = || AdminError::new(Kind::NotFound, format!("there is no virtual account {to:?} in this account"));
+        let target = target.ok_or_else(missing)?.id;
+        viewer.require(Action::ManageInstances, Place::VirtualAccount(target), &state)?;
+        let asked = TransferInstanceRequest { instance: Some(named(id)), to_virtual_account: format!("#{target}") };
         called(Instances::transfer(&app.context.service, viewer.ask(&form, asked)).await).map(drop)
     };
     let back = format!("/product-instances/{id}");
