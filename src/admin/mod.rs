@@ -25,6 +25,7 @@ pub use error::{AdminError, EXIT_KEY, HINT_KEY, KIND_KEY, Kind, WHY_KEY};
 pub use guard::{Forwarder, Route};
 pub use listen::{Aside, GROUP, Identify, Incoming, SocketFile, TlsSource, tls, unix};
 pub use service::{Parts, Service, serve};
+pub use services::{backup_data, backup_name};
 pub use status::{
     ClusterState, ClusterStatus, Daemon, FailedAction, Heartbeat, NodeRole, NodeState, NodeStatus, Replication,
     VipStatus, date, rfc3339,

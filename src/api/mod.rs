@@ -4,6 +4,7 @@
 //! Errors are problem details (RFC 9457); `/api/v1/openapi.json` is made from the code (OpenAPI 3.1).
 
 mod accounts;
+mod backups;
 mod certificates;
 mod events;
 mod extract;
@@ -198,6 +199,7 @@ pub fn router(context: ApiContext) -> Router {
         .routes(routes!(server::accept_clock))
         .routes(routes!(server::doctor))
         .routes(routes!(server::diagnostics))
+        .routes(routes!(backups::save))
         .routes(routes!(certificates::show))
         .routes(routes!(certificates::import, certificates::reset))
         .routes(routes!(certificates::rotate_sealing_key))

@@ -4,9 +4,11 @@ use super::{REPLY_BUFFER, Replies, stream_work};
 use crate::admin::cluster::Told;
 use crate::admin::error::{AdminError, Kind};
 use crate::admin::service::{Call, Service};
+use crate::admin::status::rfc3339;
 use crate::backup::{Backup, BackupError, Manifest, check_passphrase};
-use crate::license::{Command, NewEvent, Severity};
+use crate::license::{Command, Millis, NewEvent, Severity};
 use crate::proto::admin::*;
+use axum::body::Bytes;
 use futures::{Stream, StreamExt};
 use std::io;
 use tokio::io::duplex;
@@ -52,6 +54,26 @@ pub(super) async fn save(
         let _ = tx.send(last).await;
     });
     Ok(Response::new(Box::pin(ReceiverStream::new(rx))))
+}
+
+/// The bytes of a backup that is being saved; an error where it cannot be written to its end.
+pub fn backup_data(replies: Replies<SaveBackupReply>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    use save_backup_reply::Part;
+    replies.filter_map(|reply| {
+        let part = match reply.map(|reply| reply.part) {
+            Ok(Some(Part::Data(data))) => Some(Ok(data)),
+            // What it holds is known: the file says the same.
+            Ok(_) => None,
+            Err(status) => Some(Err(io::Error::other(status.message().to_owned()))),
+        };
+        std::future::ready(part)
+    })
+}
+
+/// What a backup of this moment is called.
+#[must_use]
+pub fn backup_name(now: Millis) -> String {
+    format!("licraft-{}.backup", rfc3339(Millis(now.0 / 1_000 * 1_000)).replace(':', "-"))
 }
 
 /// Records who took all keys along. Only the active node can; elsewhere the log has it.

@@ -20,6 +20,8 @@ mod sync;
 mod tokens;
 mod users;
 
+pub use backup::{backup_data, backup_name};
+
 use super::cluster::{Progress, Told};
 use super::error::AdminError;
 use futures::Stream;
@@ -30,7 +32,7 @@ use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::{Response, Status};
 
 /// A stream of replies.
-type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Replies waiting for a slow reader.
 const REPLY_BUFFER: usize = 64;

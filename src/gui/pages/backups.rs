@@ -1,7 +1,7 @@
 //! Backups: the whole server as a file to keep, and what is in one. Restoring is not for a page: it ends the server that
 //! shows the page.
 
-use crate::admin::{AdminError, Kind, rfc3339};
+use crate::admin::{AdminError, Kind, backup_data, backup_name};
 use crate::backup::{MAX_PASSPHRASE_BYTES, MIN_PASSPHRASE_BYTES};
 use crate::gui::App;
 use crate::gui::act::{Posted, called, failed, status};
@@ -9,7 +9,7 @@ use crate::gui::aside::Aside;
 use crate::gui::view::{Shell, Time, Viewer, page};
 use crate::license::{Action, Event, Millis, Place, State};
 use crate::proto::admin::cluster_server::Cluster;
-use crate::proto::admin::{BackupLag, BackupManifest, SaveBackupRequest, save_backup_reply::Part};
+use crate::proto::admin::{BackupLag, BackupManifest, SaveBackupRequest};
 use crate::store::MAX_SNAPSHOT_BYTES;
 use askama::Template;
 use axum::body::{Body, Bytes};
@@ -18,7 +18,6 @@ use axum::extract::{DefaultBodyLimit, Multipart, State as Of};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use futures::StreamExt;
 use http::StatusCode;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use std::io;
@@ -144,19 +143,9 @@ async fn save(Of(app): Of<Arc<App>>, Posted { viewer, form }: Posted) -> Respons
         Ok(replies) => replies,
         Err(error) => return page_of(&app, &viewer, Outcome::NotSaved(error)).await,
     };
-    let file = replies.filter_map(|reply| {
-        let part = match reply.map(|reply| reply.part) {
-            Ok(Some(Part::Data(data))) => Some(Ok(data)),
-            // What it holds is known: the file says the same.
-            Ok(_) => None,
-            Err(status) => Some(Err(io::Error::other(status.message().to_owned()))),
-        };
-        std::future::ready(part)
-    });
-    let at = rfc3339(Millis((app.context.clock)().0 / 1_000 * 1_000)).replace(':', "-");
-    let name = format!("attachment; filename=\"licraft-{at}.backup\"");
+    let name = format!("attachment; filename=\"{}\"", backup_name((app.context.clock)()));
     let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, name)];
-    (headers, Body::from_stream(file)).into_response()
+    (headers, Body::from_stream(backup_data(replies))).into_response()
 }
 
 /// Says what is in a file that is sent here; nothing of it is kept.
