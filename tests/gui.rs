@@ -712,6 +712,10 @@ async fn licenses_and_instances_show_the_known_columns_and_totals() {
     instances.says("Out of Compliance");
     instances.says("Showing Page 1 of 1 (2 Records)");
     gui.get("/product-instances?q=test0", &cookie).await.says("Showing Page 1 of 1 (1 Record)");
+    gui.get("/product-instances?compliant=no&sort=-lastContact", &cookie).await.says("(2 Records)");
+    let covered = gui.get("/product-instances?compliant=yes", &cookie).await;
+    covered.says("No product instance matches.");
+    assert!(covered.0.body().contains(r#"<option value="yes" selected>In Compliance</option>"#));
 
     let accounts = gui.get("/accounts", &cookie).await;
     accounts.says("Account Requested By Smart Account Virtual Account Account Status");

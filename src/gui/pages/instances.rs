@@ -15,7 +15,7 @@ use crate::proto::admin::instances_server::Instances;
 use crate::proto::admin::{InstanceRef, TransferInstanceRequest};
 use crate::web::form::{Form, query};
 use crate::web::likings::blocking;
-use crate::web::list::{Asked, List};
+use crate::web::list::{Asked, Choice, List};
 use askama::Template;
 use axum::extract::{Path, State as Of};
 use axum::response::Response;
@@ -25,6 +25,8 @@ use http::{StatusCode, Uri};
 use std::sync::Arc;
 
 pub const HREF: &str = "/product-instances";
+/// The filter of the list.
+const COMPLIANCE: &str = "compliant";
 /// Events of an instance on its page, newest first.
 const EVENTS: usize = 20;
 
@@ -89,14 +91,22 @@ fn failure(kind: AlertKind) -> Badge {
 struct InstancesPage {
     shell: Shell,
     vas: Vec<(u64, String)>,
+    choices: Vec<Choice>,
     may_remove: bool,
     list: List<InstanceRow>,
+}
+
+/// Cuts the list to those whose licenses are covered, or to the others.
+fn compliance_choice() -> Choice {
+    let options = [("", "In and out of compliance"), ("no", "Out of Compliance"), ("yes", "In Compliance")];
+    let options = options.map(|(value, text)| (value.to_owned(), text.to_owned())).into();
+    Choice { name: COMPLIANCE, label: "Compliance", options }
 }
 
 async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: Uri) -> Response {
     // It looks at as many instances as there are: not on a thread that serves.
     let rendered = blocking(move || {
-        let (asked, state) = (Asked::read(&uri), app.state());
+        let (asked, state) = (Asked::read(&uri).filtered(&uri, &[COMPLIANCE]), app.state());
         let (vas, only) = inventory::filter(&state, &viewer, &uri);
         let whole = only.is_none() && viewer.whole_server();
         let all = || viewer.virtual_accounts(&state).iter().map(|(_, va)| va.id).collect();
@@ -105,7 +115,11 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
             within: if whole { Within::Server } else { Within::VirtualAccounts(&seen) },
             search: asked.sought(),
             product_type: None,
-            in_compliance: None,
+            in_compliance: match asked.filter(COMPLIANCE) {
+                "yes" => Some(true),
+                "no" => Some(false),
+                _ => None,
+            },
             order: asked.order(Order::ascending(InstanceColumn::Registered)),
             after: None,
             window,
@@ -118,7 +132,7 @@ async fn show(Of(app): Of<Arc<App>>, Extension(viewer): Extension<Viewer>, uri: 
         let list = asked.found(find, |row| row);
         let may_remove = seen.iter().any(|va| viewer.may(Action::ManageInstances, Place::VirtualAccount(*va), &state));
         let shell = Shell::new(&state, &viewer, HREF, "Product Instances").noting(&uri);
-        page(StatusCode::OK, &InstancesPage { shell, vas, may_remove, list })
+        page(StatusCode::OK, &InstancesPage { shell, vas, choices: vec![compliance_choice()], may_remove, list })
     });
     rendered.await.unwrap_or_else(|error| server_failed(&error))
 }
