@@ -14,6 +14,8 @@ mod wait;
 
 #[path = "browser/administration.rs"]
 mod administration;
+#[path = "browser/central.rs"]
+mod central;
 #[path = "browser/failover.rs"]
 mod failover;
 #[path = "browser/people.rs"]

@@ -64,6 +64,11 @@ pub trait Site {
     /// The file of the certificate authority that the pages are trusted by.
     fn authority(&self) -> PathBuf;
 
+    /// A further one, of pages of another site.
+    fn further_authority(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// The network namespace of the host that the browsers run on; none for this one.
     fn space(&self) -> Option<String> {
         None
@@ -101,7 +106,10 @@ impl Driver {
         std::fs::create_dir_all(&trusted).unwrap();
         let database = format!("sql:{}", trusted.display());
         certutil(&["-N", "--empty-password", "-d", &database]);
-        certutil(&["-A", "-n", "cluster", "-t", "C,,", "-d", &database, "-i", &site.authority().display().to_string()]);
+        let authorities = [("cluster", Some(site.authority())), ("vendor", site.further_authority())];
+        for (name, file) in authorities.into_iter().filter_map(|(name, file)| Some((name, file?))) {
+            certutil(&["-A", "-n", name, "-t", "C,,", "-d", &database, "-i", &file.display().to_string()]);
+        }
         let space = site.space();
         let mut command = match &space {
             None => Command::new("setpriv"),

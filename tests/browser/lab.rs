@@ -76,6 +76,11 @@ impl Lab {
         self.dir.path().join("demo")
     }
 
+    /// A file of this test's own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     fn said(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("demo.log")).unwrap_or_default()
     }
@@ -136,6 +141,18 @@ impl Lab {
         self.run_with(PRIMARY, &args, PASSWORD);
     }
 
+    /// A page of central.
+    pub fn at_central(&self, path: &str) -> String {
+        format!("https://127.0.0.20:{}{path}", PORT_BASE + 5)
+    }
+
+    /// Lets somebody sign in at central.
+    pub fn central_user(&self, name: &str, args: &[&str]) {
+        let file = self.dir.path().join("password");
+        std::fs::write(&file, PASSWORD).unwrap();
+        self.central(&[&["user", "create", name, "--password-file", file.to_str().unwrap()][..], args].concat());
+    }
+
     /// Runs a command of central.
     pub fn central(&self, args: &[&str]) {
         let dir = self.folder().join("central");
@@ -176,6 +193,10 @@ impl Lab {
 impl Site for Lab {
     fn authority(&self) -> PathBuf {
         self.ca()
+    }
+
+    fn further_authority(&self) -> Option<PathBuf> {
+        Some(self.folder().join("central").join("vendor-root.pem"))
     }
 }
 

@@ -89,6 +89,17 @@ pub fn asked(browser: &Browser, origin: &str, name: &'static str, list: &str) ->
 pub const SIGN_IN: Page = page("sign-in", "/sign-in");
 pub const STANDBY: Page = Page { status: 503, ..page("standby", "/") };
 
+/// Those of central, for operators.
+pub const CENTRAL: &[Page] = &[
+    page("central-accounts", "/"),
+    page("central-servers", "/servers"),
+    page("central-orders", "/orders"),
+    page("central-files", "/files"),
+    page("central-event-log", "/event-log"),
+    page("central-audit", "/audit"),
+    page("central-password", "/password"),
+];
+
 const WIDTHS: [u32; 3] = [360, 768, 1440];
 /// Where the Tab key is pressed: on the smallest and the largest.
 const TABBED: [u32; 2] = [360, 1440];

@@ -30,6 +30,7 @@ enum Verb {
   licraft central user create ann
   licraft central user create bob --smart-account Example --password-file password.txt")]
     Create {
+        /// The name to sign in with.
         name: String,
         /// They see only this smart account, and may upload request files for it. Without: an operator.
         #[arg(long, value_name = "NAME")]
@@ -46,6 +47,7 @@ enum Verb {
   licraft central user passwd ann
   licraft central user passwd ann --password-file -")]
     Passwd {
+        /// The name they sign in with.
         name: String,
         #[command(flatten)]
         password: PasswordFile,
@@ -54,6 +56,7 @@ enum Verb {
     #[command(after_help = "Examples:
   licraft central user delete ann --yes")]
     Delete {
+        /// The name they sign in with.
         name: String,
         #[command(flatten)]
         yes: Yes,
