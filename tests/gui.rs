@@ -991,6 +991,8 @@ async fn people_programs_and_alerts_are_managed_by_forms() {
     failed.says("central does not answer. Why: the line is dead.");
     let file = gui.submit(&format!("/synchronization/{account}/request.json"), &cookie, &[]).await;
     assert_eq!((file.0.body().as_str(), file.header("content-type")), ("a request", "application/json"));
+    gui.done(Command::BeginSync { account });
+    gui.get("/synchronization", &cookie).await.says("waits for central’s answer");
     let scheduled = [("every", "weekly"), ("at", "03:30"), ("day", "1")];
     gui.submit(&format!("/synchronization/{account}/schedule"), &cookie, &scheduled).await;
     let state = gui.ledger.state();
