@@ -46,7 +46,7 @@ enum Verb {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   licraft backup save licraft.backup
-  licraft backup save /mnt/nas/licraft-$(date +%F).backup --passphrase-file /root/backup.passphrase")]
+  licraft backup save /srv/backups/licraft-$(date +%F).backup --passphrase-file /etc/licraft/backup.passphrase")]
 struct SaveArgs {
     /// A new file.
     file: PathBuf,
@@ -58,7 +58,7 @@ struct SaveArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   licraft backup verify licraft.backup
-  licraft backup verify licraft.backup --passphrase-file /root/backup.passphrase -o json")]
+  licraft backup verify licraft.backup --passphrase-file /etc/licraft/backup.passphrase -o json")]
 struct VerifyArgs {
     file: PathBuf,
     #[command(flatten)]
@@ -69,7 +69,7 @@ struct VerifyArgs {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   licraft backup restore licraft.backup
-  licraft backup restore licraft.backup --replace --yes --passphrase-file /root/backup.passphrase")]
+  licraft backup restore licraft.backup --replace --yes --passphrase-file /etc/licraft/backup.passphrase")]
 struct RestoreArgs {
     file: PathBuf,
     #[command(flatten)]

@@ -41,7 +41,7 @@ fn accounts_and_synchronization_through_failover_and_fallback() {
     person.goes_to(&["Administration", "High Availability"]);
     person.follows("Stop the cluster here");
     person.until_says("The node that is active now hands over and takes no part any more");
-    person.station("04-before-stop");
+    person.station("04-asked-to-confirm");
     person.press("Stop the cluster here");
     // It shows the page of whoever is active, without being opened again.
     person.until_says("Active Server Active secondary-node");
